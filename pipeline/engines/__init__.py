@@ -1,0 +1,30 @@
+"""Where a compiled pipeline runs. An engine knows specs and parameters, never steps."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.runs import Run, State, Task
+
+
+class Progress(Protocol):
+    """Is told what happens while a pipeline runs."""
+
+    def started(self, task: Task) -> None:
+        """A task has started."""
+
+    def ended(self, task: Task) -> None:
+        """A task has ended; its state says how."""
+
+
+class Engine(Protocol):
+    """Runs compiled pipelines."""
+
+    def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
+        """Run a compiled pipeline to its end and return how it ended.
+
+        Args:
+            spec: The compiled pipeline, a YAML file.
+            parameters: Values of the pipeline's parameters.
+            run: Record to keep of the tasks.
+            progress: Is told of each task.
+        """

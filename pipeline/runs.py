@@ -1,0 +1,210 @@
+"""The run folder and its run.json: what was asked, what ran, what came out."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+import threading
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, Field, PrivateAttr
+
+from pipeline import ROOT
+
+if TYPE_CHECKING:
+    from pipeline.engines import Engine, Progress
+
+State = Literal["running", "succeeded", "failed", "cancelled"]
+SPEC = "pipeline.yaml"  # in the run folder: what ran
+ERROR_LOG = Path("logs", "error.log")
+PACKAGES = ("kfp", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub")
+
+
+class Task(BaseModel):
+    """One task of a run; in a loop, one of its iterations."""
+
+    name: str
+    item: Any = None  # of the loop, None outside of loops
+    state: State = "running"
+    seconds: float | None = None
+    cached: bool = False
+    error: str | None = None
+
+    @property
+    def title(self) -> str:
+        return self.name if self.item is None else f"{self.name}[{self.item}]"
+
+
+class Data(BaseModel):
+    """The table that a run read."""
+
+    source: str
+    fingerprint: str
+    rows: int | None = None  # known once the table has been read
+
+
+class Git(BaseModel):
+    """The state of the checkout that a run started from."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class Run(BaseModel):
+    """One run of a pipeline, as run.json holds it."""
+
+    identifier: str
+    run_id: str
+    pipeline: str
+    engine: str
+    status: State = "running"
+    started: datetime
+    finished: datetime | None = None
+    seconds: float | None = None
+    parameters: dict[str, Any]
+    data: Data
+    git: Git
+    versions: dict[str, str]
+    spec_sha256: str
+    tasks: list[Task] = Field(default_factory=list)
+    metrics: dict[str, Any] | None = None
+    model: str | None = None
+    report: str | None = None
+    error: str | None = None  # of the engine itself; those of the tasks stand with the tasks
+
+    _folder: Path = PrivateAttr()
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    _results: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    def log(self, task: Task) -> Path:
+        """Return the path of a task's log."""
+        suffix = "" if task.item is None else f"-{re.sub(r'[^A-Za-z0-9_.-]', '_', str(task.item))}"
+        return self.folder / "logs" / f"{task.name}{suffix}.log"
+
+    def start(self, task: Task) -> None:
+        """Record that a task has started."""
+        with self._lock:
+            self.tasks.append(task)
+            self._save()
+
+    def end(self, task: Task, artifacts: dict[str, Any]) -> None:
+        """Record how a task has ended.
+
+        Args:
+            task: The task, with its final state.
+            artifacts: Its output artifacts by name, each with a uri and metadata. Those named dataset, metrics, model
+                and report are the results of the run.
+        """
+        with self._lock:
+            self._results.update(artifacts)
+            if "dataset" in artifacts:
+                self.data.rows = int(artifacts["dataset"].metadata["rows"])
+            self._save()
+
+    def finish(self, status: State) -> None:
+        """Record how the run has ended, and its results."""
+        with self._lock:
+            self.status = status
+            self.finished = datetime.now(UTC)
+            self.seconds = round((self.finished - self.started).total_seconds(), 3)
+            for task in self.tasks:
+                if task.state == "running":
+                    task.state = "cancelled"
+            if model := self._results.get("model"):
+                self.model = str(Path(model.uri) / model.metadata["file"])
+                if metrics := self._results.get("metrics"):
+                    self.metrics = _by_class(metrics.metadata, model.metadata["classes"])
+            if report := self._results.get("report"):
+                self.report = str(self.folder / "report.html")
+                shutil.copyfile(report.uri, self.report)
+            self._save()
+
+    def _save(self) -> None:
+        """Write run.json, so that a reader finds the old one or the new one, never a part."""
+        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(self.model_dump_json(indent=2) + "\n")
+        os.replace(temporary, self.folder / "run.json")
+
+
+def new_folder(runs_dir: Path, identifier: str) -> Path:
+    """Make the folder of a new run: runs/<identifier>/<run id>."""
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    folder = runs_dir / identifier / run_id
+    folder.mkdir(parents=True)
+    (folder / "logs").mkdir()
+    return folder
+
+
+def create(folder: Path, **fields: Any) -> Run:
+    """Write the first run.json of a new run beside its compiled spec, and point runs/<identifier>/latest to it."""
+    run = Run(
+        identifier=folder.parent.name,
+        run_id=folder.name,
+        started=datetime.now(UTC),
+        git=_git(),
+        versions={"python": platform.python_version()}
+        | {package: importlib.metadata.version(package) for package in PACKAGES},
+        spec_sha256=hashlib.sha256((folder / SPEC).read_bytes()).hexdigest(),
+        **fields,
+    )
+    run._folder = folder
+    run._save()
+    link = folder.with_name(f".latest-{folder.name}")
+    link.symlink_to(folder.name)
+    os.replace(link, folder.with_name("latest"))
+    return run
+
+
+def execute(engine: "Engine", parameters: dict[str, Any], run: Run, progress: "Progress") -> State:
+    """Run a pipeline to its end, record it, and return how it ended; an error of ours goes to logs/error.log."""
+    status: State = "failed"
+    try:
+        status = engine.run(run.folder / SPEC, parameters, run, progress)
+    except KeyboardInterrupt:
+        status = "cancelled"
+    except Exception as error:
+        run.error = f"{type(error).__name__}: {error}"
+        (run.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+    finally:
+        run.finish(status)
+    return status
+
+
+def _by_class(figures: dict[str, Any], classes: list[str]) -> dict[str, Any]:
+    """Gather the figures of the classes, named like f1_3, under their names: {"f1": {"Aspen": 0.8}}."""
+    metrics: dict[str, Any] = {}
+    for name, value in sorted(figures.items()):  # a service returns them in any order
+        of_class = re.fullmatch(r"(.+)_(\d+)", name)
+        if of_class is None:
+            metrics[name] = value
+        elif of_class[2] == "0":
+            group = of_class[1]
+            of_classes = [figures[f"{group}_{code}"] for code in range(len(classes))]
+            metrics[group] = dict(zip(classes, map(int, of_classes) if group == "rows" else of_classes, strict=True))
+    return metrics
+
+
+def _git() -> Git:
+    """Return the commit of the checkout and whether it has changes; None where it is no git checkout."""
+    try:
+        answers = [
+            subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, timeout=10, check=True)
+            for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return Git(commit=None, dirty=None)
+    commit, changes = (answer.stdout.strip() for answer in answers)
+    return Git(commit=commit, dirty=bool(changes))

@@ -1,0 +1,89 @@
+"""The local engine on small pipelines of its own."""
+
+import pytest
+from kfp import dsl
+
+from pipeline import compiler, console, runs
+from pipeline.engines.local import LocalEngine
+
+
+@dsl.component(base_image="python:3.11")
+def print_and_return(text: str) -> str:
+    import os
+    import sys
+
+    print("printed:", text)
+    print("to standard error", file=sys.stderr)
+    os.write(1, b"past Python's buffers\n")
+    return text
+
+
+@dsl.component(base_image="python:3.11")
+def end_itself(how: str):
+    import os
+    import signal
+    import sys
+
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "exit":
+        sys.exit(3)
+    if how == "raise":
+        raise KeyError("no such thing")
+
+
+@dsl.pipeline(name="printing")
+def printing():
+    for number in range(2):
+        with dsl.ParallelFor(["a b", "c/d"]) as text:
+            print_and_return(text=f"{text} {number}")
+
+
+@dsl.pipeline(name="ending")
+def ending(how: str):
+    end_itself(how=how)
+
+
+@pytest.fixture
+def execute(tmp_path):
+    def run(pipeline, **parameters):
+        folder = runs.new_folder(tmp_path, "x")
+        compiler.compile_pipeline(pipeline, folder / runs.SPEC)
+        data = runs.Data(source="none", fingerprint="")
+        record = runs.create(folder, pipeline="x", engine="local", parameters=parameters, data=data)
+        runs.execute(LocalEngine(), parameters, record, console.Lines())
+        return record
+
+    return run
+
+
+def test_everything_that_a_task_prints_is_in_its_own_log(execute):
+    record = execute(printing)
+    assert record.status == "succeeded"
+    logs = {path.name: path.read_text() for path in (record.folder / "logs").iterdir()}
+    for name, text in (("print-and-return-a_b", "a b 0"), ("print-and-return-2-c_d", "c/d 1")):
+        log = logs[f"{name}.log"]
+        assert f"printed: {text}\n" in log
+        assert "to standard error\n" in log
+        assert "past Python's buffers\n" in log
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("kill", "killed by SIGKILL"), ("exit", "SystemExit: 3"), ("raise", "KeyError: 'no such thing'")],
+)
+def test_task_that_ends_itself_fails_the_run_with_the_cause(execute, how, message):
+    record = execute(ending, how=how)
+    assert (record.status, record.tasks[0].state, record.tasks[0].error) == ("failed", "failed", message)
+
+
+def test_error_of_the_engine_itself_is_recorded_with_its_traceback(execute, monkeypatch, capsys):
+    def broken(*_):
+        raise RuntimeError("the orchestrator broke")
+
+    monkeypatch.setattr("pipeline.engines.local.run_graph", broken)
+    record = execute(ending, how="raise")
+    assert (record.status, record.error) == ("failed", "RuntimeError: the orchestrator broke")
+    assert "Traceback" in (record.folder / "logs" / "error.log").read_text()
+    console.show_result(record)
+    assert "Error: RuntimeError: the orchestrator broke\nLog: " in capsys.readouterr().err

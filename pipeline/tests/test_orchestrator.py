@@ -1,0 +1,83 @@
+"""The seam into kfp.local: these fail when a new version of kfp moves what ours stands for."""
+
+import pytest
+from kfp import dsl
+from kfp.local import logging_utils, placeholder_utils, subprocess_task_handler
+from kfp.local.orchestrator import task_executor
+
+from pipeline.engines.orchestrator import Hooks, run_graph
+
+
+class Recorder(Hooks):
+    """Executes nothing and remembers what it was told."""
+
+    def __init__(self, succeed=True):
+        self.succeed, self.told = succeed, []
+
+    def started(self, task):
+        self.told.append(("started", task.title))
+
+    def execute(self, task, command):
+        self.told.append(("execute", task.title, command.function))
+        self.command = command
+        return self.succeed
+
+    def ended(self, task, succeeded, outputs):
+        self.told.append(("ended", task.title, succeeded))
+
+
+@dsl.component(base_image="python:3.11", packages_to_install=["six==1.17.0"])
+def greet(name: str, letter: dsl.Output[dsl.Artifact]):
+    """Greet."""
+
+
+@dsl.pipeline(name="greetings")
+def greetings(name: str = "python3 {x}"):
+    with dsl.ParallelFor(["one", "two"]) as number:
+        greet(name=f"{name} {number}")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "logs").mkdir()
+    return tmp_path
+
+
+def test_seam_hands_every_task_to_the_hooks(folder):
+    hooks = Recorder()
+    assert run_graph(greetings.pipeline_spec, {}, folder, hooks)
+    for title in ("greet[one]", "greet[two]"):
+        assert [told for told in hooks.told if told[1] == title] == [
+            ("started", title),
+            ("execute", title, "greet"),
+            ("ended", title, True),
+        ]
+
+
+def test_command_is_taken_apart_and_its_pip_lines_left_behind(folder):
+    hooks = Recorder()
+    run_graph(greetings.pipeline_spec, {}, folder, hooks)
+    assert "def greet(name: str" in hooks.command.source
+    assert "pip install" not in hooks.command.source
+    values = hooks.command.executor_input["inputs"]["parameterValues"]
+    assert values["name"] in ("python3 {x} one", "python3 {x} two")
+    assert str(folder / "artifacts") in hooks.command.executor_input["outputs"]["outputFile"]
+
+
+def test_task_that_fails_fails_the_run(folder):
+    assert not run_graph(greetings.pipeline_spec, {}, folder, Recorder(succeed=False))
+
+
+def test_seam_leaves_kfp_as_it_was_and_the_terminal_quiet(folder, capfd):
+    names = [
+        (task_executor, "execute_single_task"),
+        (subprocess_task_handler, "SubprocessTaskHandler"),
+        (placeholder_utils, "replace_placeholders"),
+        (logging_utils, "local_logger_context"),
+        (logging_utils, "indented_print"),
+    ]
+    before = [getattr(module, name) for module, name in names]
+    run_graph(greetings.pipeline_spec, {}, folder, Recorder())
+    assert [getattr(module, name) for module, name in names] == before
+    assert capfd.readouterr() == ("", "")
+    assert "greet" in (folder / "logs" / "orchestrator.log").read_text()

@@ -1,0 +1,124 @@
+import gzip
+import hashlib
+import os
+from urllib.error import URLError
+
+import pandas as pd
+import pytest
+import sklearn.datasets
+
+from pipeline import RequestError, sources
+from pipeline.tests.test_covertype import public_layout
+
+
+def resolve(data, tmp_path, label="Cover_Type"):
+    return sources.resolve(str(data), label, tmp_path / "cache")
+
+
+def test_local_file_is_named_by_its_place_and_the_digest_of_its_content(rows, tmp_path):
+    path = tmp_path / "my rows.csv"
+    rows.to_csv(path, index=False)
+    source = resolve(path, tmp_path)
+    assert source.path == path
+    assert source.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("written", ["table.csv", "table.csv.gz", "table.parquet", "no-ending"])
+def test_every_kind_of_table_is_taken_whatever_its_name(rows, tmp_path, written):
+    path = tmp_path / written
+    if "parquet" in written:
+        rows.to_parquet(path)
+    else:
+        text = rows.to_csv(index=False).encode()
+        path.write_bytes(text if written == "table.csv" else gzip.compress(text))
+    assert resolve(path, tmp_path).path == path
+
+
+def test_sample_is_simulated_here_and_says_so(tmp_path):
+    source = resolve("sample:50", tmp_path)
+    assert source.name == "sample:50"
+    assert "50 simulated rows" in source.description
+    assert source.path.name == "simulated-50.parquet"
+    assert len(pd.read_parquet(source.path)) == 50
+    assert [path.name for path in source.path.parent.iterdir()] == ["simulated-50.parquet"]
+
+
+def test_sample_keeps_its_fingerprint_from_run_to_run(tmp_path):
+    assert resolve("sample:50", tmp_path) == resolve("sample:50", tmp_path)
+    assert resolve("sample", tmp_path).name == "sample:20000"
+
+
+def test_covtype_is_the_public_table_folded_and_kept(rows, tmp_path, monkeypatch):
+    calls = []
+
+    def fetch(as_frame):
+        calls.append(as_frame)
+        return sklearn.utils.Bunch(frame=public_layout(rows))
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_covtype", fetch)
+    source = resolve("covtype", tmp_path)
+    assert resolve("covtype", tmp_path) == source
+    assert calls == [True]
+    pd.testing.assert_frame_equal(pd.read_parquet(source.path).astype(str), rows.astype(str))
+
+
+def test_covtype_without_a_network_says_what_to_do(tmp_path, monkeypatch):
+    def fetch(as_frame):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_covtype", fetch)
+    with pytest.raises(RequestError, match=r"Name or service not known[^$]*--data PATH,\nor take simulated rows"):
+        resolve("covtype", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file in .*\nName a CSV, gzipped CSV or Parquet file, or take"),
+        (b"", "is empty. A table is a CSV file with a header line"),
+        (b"\x7fELF\x02\x01\0\0\0\0", "is a binary file. A table is"),
+        (b"a,b\n", "has a header and no rows"),
+        (b"a,b", "is not a table that can be read: .*Empty CSV file"),
+        (b"a,b\n1,2\n3\n", "is not a table that can be read: CSV parse error: Expected 2 columns, got 1"),
+        (gzip.compress(b"a,b\n1,2\n" * 9999)[:50], "is not a table that can be read"),
+        (b"\x1f\x8bnot gzip", "is not a table that can be read"),
+        (b"PAR1 cut short", "is not a table that can be read"),
+        (b"\xff\xfe\xfd,b\n1,2\n", "is not a table that can be read: .*utf-8"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, content, message):
+    path = tmp_path / "data.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RequestError, match=message) as refused:
+        resolve(path, tmp_path)
+    assert str(refused.value).count("\n") < 5
+
+
+def test_folder_is_refused(tmp_path):
+    with pytest.raises(RequestError, match=r"is a folder\. Name one CSV"):
+        resolve(tmp_path, tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file_that_may_not_be_read_is_refused(tmp_path):
+    path = tmp_path / "secret.csv"
+    path.write_text("a,b\n1,2\n")
+    path.chmod(0)
+    with pytest.raises(RequestError, match="cannot be read: Permission denied"):
+        resolve(path, tmp_path)
+
+
+@pytest.mark.parametrize("rows", ["sample:0", "sample:x", "sample:-5", "sample:1.5", "sample:", "sample:13"])
+def test_sample_takes_a_whole_number_of_rows(tmp_path, rows):
+    with pytest.raises(RequestError, match="takes a whole number of rows from 14 on, two for each class"):
+        resolve(rows, tmp_path)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_label_that_is_no_column_names_the_columns_and_suggests_the_nearest(tmp_path):
+    with pytest.raises(RequestError, match=r"Did you mean 'Cover_Type'\?\nIts columns are: Elevation, Aspect"):
+        resolve("sample", tmp_path, label="covertype")
+    with pytest.raises(RequestError, match=r"'zzz' is not a column of sample\.\nIts columns are"):
+        resolve("sample", tmp_path, label="zzz")

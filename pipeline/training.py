@@ -1,0 +1,77 @@
+"""The training pipeline, one box a task:
+
+    prepare_data → split_data → preprocess → train_model (one per class, side by side) → combine_models → evaluate_model
+
+1. prepare_data    reads and checks the table, and finds its classes
+2. split_data      holds the test rows back before anything is learned
+3. preprocess      fits the preprocessor on the training rows
+4. train_model     tells one class from the rest
+5. combine_models  joins the class models into one classifier that takes raw rows
+6. evaluate_model  scores it on the raw test rows
+"""
+
+from kfp import dsl
+
+from steps import combine_models, evaluate_model, prepare_data, preprocess, split_data, train_model
+
+
+@dsl.pipeline(name="covertype-training", display_name="Forest cover training")
+def training(
+    source: str,
+    fingerprint: str,
+    label: str = "Cover_Type",
+    test_size: float = 0.2,
+    max_iter: int = 100,
+    learning_rate: float = 0.2,
+    max_leaf_nodes: int = 63,
+    l2_regularization: float = 1.0,
+    balance_classes: bool = False,
+    seed: int = 0,
+):
+    """Train one classifier per class against the rest and combine them into one model of all classes.
+
+    Args:
+        source: Path of the table: CSV, gzipped CSV or Parquet.
+        fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache.
+        label: Name of the column that holds the classes.
+        test_size: Share of the rows held back for the test, between 0 and 1.
+        max_iter: Number of trees of each class model.
+        learning_rate: Weight of each tree, above 0.
+        max_leaf_nodes: Largest number of leaves of a tree, at least 2.
+        l2_regularization: Penalty on large leaf values, 0 for none; rare classes need some.
+        balance_classes: Whether the rows of a class weigh as much as all the others together.
+        seed: Seed of the split, the preprocessing and the training.
+    """
+    prepared = prepare_data(source=source, label=label, fingerprint=fingerprint)
+    prepared.set_display_name("Prepare data")
+
+    parts = split_data(dataset=prepared.outputs["dataset"], label=label, test_size=test_size, seed=seed)
+    parts.set_display_name("Split data")
+
+    features = preprocess(train=parts.outputs["train"], test=parts.outputs["test"], label=label, seed=seed)
+    features.set_display_name("Preprocess")
+
+    with dsl.ParallelFor(prepared.outputs["Output"], name="classes") as class_code:
+        class_model = train_model(
+            train_features=features.outputs["train_features"],
+            label=label,
+            class_code=class_code,
+            max_iter=max_iter,
+            learning_rate=learning_rate,
+            max_leaf_nodes=max_leaf_nodes,
+            l2_regularization=l2_regularization,
+            balance_classes=balance_classes,
+            seed=seed,
+        )
+        class_model.set_display_name("Train class model")
+
+    combined = combine_models(
+        class_models=dsl.Collected(class_model.outputs["class_model"]),
+        preprocessor=features.outputs["preprocessor"],
+        train=parts.outputs["train"],
+        label=label,
+    )
+    combined.set_display_name("Combine models")
+
+    evaluation = evaluate_model(model=combined.outputs["model"], test=parts.outputs["test"], label=label)
+    evaluation.set_display_name("Evaluate model")

@@ -1,0 +1,87 @@
+import hashlib
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from kfp.dsl import Artifact, Dataset, Model
+
+from steps import combine_models, preprocess, train_model
+
+
+@pytest.fixture
+def combine(artifact):
+    def run(frame, label, order=reversed):
+        train, features, preprocessor, model = (artifact(kind) for kind in (Dataset, Dataset, Artifact, Model))
+        frame.to_parquet(train.path)
+        preprocess.python_func(train, train, label, features, artifact(Dataset), preprocessor)
+        class_models = []
+        for code in range(frame[label].nunique()):
+            class_models.append(artifact(Model))
+            train_model.python_func(features, label, code, class_models[-1], max_iter=10)
+        combine_models.python_func([*order(class_models)], preprocessor, train, label, model)
+        return model
+
+    return run
+
+
+def load(model):
+    return joblib.load(Path(model.path) / "model.joblib")
+
+
+def test_combined_model_predicts_all_classes_from_raw_rows(combine, rows):
+    classifier = load(combine(rows, "Cover_Type"))
+    X, y = rows.drop(columns="Cover_Type"), rows["Cover_Type"]
+
+    assert classifier.classes_.tolist() == [*range(7)]
+    assert classifier.score(X, y) > 0.8
+    probabilities = classifier.predict_proba(X)
+    assert probabilities.shape == (len(rows), 7)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert (classifier.classes_[probabilities.argmax(axis=1)] == classifier.predict(X)).all()
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], [False, True], [0, 1]])
+def test_two_classes_are_predicted_as_they_were_named(combine, rows, classes):
+    rows["y"] = np.array(classes)[(rows.pop("Cover_Type") == 1).astype(int)]
+    classifier = load(combine(rows, "y"))
+    X = rows.drop(columns="y")
+    assert classifier.classes_.tolist() == classes
+    assert set(classifier.predict(X)) == set(classes)
+    assert classifier.score(X, rows["y"].to_numpy()) > 0.8
+
+
+def test_class_models_may_come_in_any_order(combine, rows):
+    X = rows.drop(columns="Cover_Type")
+    one, other = (load(combine(rows, "Cover_Type", order)) for order in (iter, reversed))
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_rows_with_missing_values_and_unseen_categories_are_predicted(combine, rows):
+    X = rows.drop(columns="Cover_Type").astype({"Soil_Type": "str"}).head(3)
+    X.loc[0, "Elevation"] = np.nan
+    X.loc[1, "Soil_Type"] = "never seen"
+    X.loc[2, "Soil_Type"] = None
+    assert len(load(combine(rows, "Cover_Type")).predict(X)) == 3
+
+
+def test_metadata_describes_the_file(combine, rows):
+    model = combine(rows, "Cover_Type")
+    content = (Path(model.path) / model.metadata["file"]).read_bytes()
+    assert model.metadata == {
+        "framework": "scikit-learn",
+        "file": "model.joblib",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "columns": [*rows.columns][:-1],
+        "label": "Cover_Type",
+        "classes": [str(code) for code in range(7)],
+    }
+    assert b"ephemeral" not in content
+    assert b"steps." not in content
+
+
+def test_text_labels_keep_their_type(combine, rows):
+    rows["Cover_Type"] = "kind " + rows["Cover_Type"].astype(str)
+    predicted = load(combine(rows, "Cover_Type")).predict(rows.drop(columns="Cover_Type"))
+    assert pd.Series(predicted).isin(rows["Cover_Type"]).all()

@@ -1,0 +1,71 @@
+"""Train one class against the rest."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Model, Output
+
+from steps.environment import BASE_IMAGE, pinned
+from steps.shared import classes_of
+
+
+@dsl.component(
+    base_image=BASE_IMAGE,
+    packages_to_install=pinned("joblib", "pandas", "pyarrow", "scikit-learn"),
+    additional_funcs=[classes_of],
+)
+def train_model(
+    train_features: Input[Dataset],
+    label: str,
+    class_code: int,
+    class_model: Output[Model],
+    max_iter: int = 100,
+    learning_rate: float = 0.2,
+    max_leaf_nodes: int = 63,
+    l2_regularization: float = 1.0,
+    balance_classes: bool = False,
+    seed: int = 0,
+):
+    """Train a gradient boosting classifier that tells one class from all others.
+
+    Args:
+        train_features: Transformed training rows and their labels as Parquet.
+        label: Name of the column that holds the classes.
+        class_code: Code of the class to recognise: its place among the sorted class names.
+        max_iter: Number of trees.
+        learning_rate: Weight of each tree, above 0.
+        max_leaf_nodes: Largest number of leaves of a tree, at least 2.
+        l2_regularization: Penalty on large leaf values, 0 for none; rare classes need some.
+        balance_classes: Whether the rows of the class weigh as much as all the others together.
+        seed: Seed of the trainer.
+
+    Returns:
+        class_model: Fitted scikit-learn HistGradientBoostingClassifier, a joblib file.
+    """
+    import time
+
+    import joblib
+    import pandas as pd
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    frame = pd.read_parquet(train_features.path)
+    X, labels = frame.drop(columns=label), frame[label]
+    y = labels == classes_of(labels)[class_code]
+
+    started = time.perf_counter()
+    classifier = HistGradientBoostingClassifier(
+        max_iter=max_iter,
+        learning_rate=learning_rate,
+        max_leaf_nodes=max_leaf_nodes,
+        l2_regularization=l2_regularization,
+        class_weight="balanced" if balance_classes else None,
+        categorical_features="from_dtype",
+        early_stopping=False,  # by itself it stops early above 10,000 rows, and max_iter is not the number of trees
+        random_state=seed,
+    ).fit(X, y)
+
+    joblib.dump(classifier, class_model.path)
+    class_model.framework = "scikit-learn"
+    class_model.metadata["class_code"] = class_code
+    class_model.metadata["rows"] = len(y)
+    class_model.metadata["positive_rows"] = int(y.sum())
+    class_model.metadata["trees"] = classifier.n_iter_
+    class_model.metadata["seconds"] = round(time.perf_counter() - started, 3)
