@@ -50,7 +50,7 @@ def run(
         typer.echo(f"Wrote {compile_only}")
         return
 
-    from pipeline import console, runs, settings, sources
+    from pipeline import console, engines, runs, settings, sources
     from pipeline.engines.local import LocalEngine
 
     settled = settings.settle(identifier=identifier, data=data, label=label)
@@ -70,7 +70,7 @@ def run(
         data=runs.Data(source=source.name, fingerprint=source.fingerprint),
     )
     console.show(f"Engine {engine}: on this machine\nData   {source.description}\nRun    {console.near(folder)}")
-    status = runs.execute(LocalEngine(), parameters, record, console.Lines())
+    status = engines.execute(LocalEngine(), parameters, record, console.Lines())
     console.show_result(record)
     raise typer.Exit(STATUSES[status])
 

@@ -10,17 +10,13 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr
 
 from pipeline import ROOT
-
-if TYPE_CHECKING:
-    from pipeline.engines import Engine, Progress
 
 State = Literal["running", "succeeded", "failed", "cancelled"]
 SPEC = "pipeline.yaml"  # in the run folder: what ran
@@ -166,21 +162,6 @@ def create(folder: Path, **fields: Any) -> Run:
     link.symlink_to(folder.name)
     os.replace(link, folder.with_name("latest"))
     return run
-
-
-def execute(engine: "Engine", parameters: dict[str, Any], run: Run, progress: "Progress") -> State:
-    """Run a pipeline to its end, record it, and return how it ended; an error of ours goes to logs/error.log."""
-    status: State = "failed"
-    try:
-        status = engine.run(run.folder / SPEC, parameters, run, progress)
-    except KeyboardInterrupt:
-        status = "cancelled"
-    except Exception as error:
-        run.error = f"{type(error).__name__}: {error}"
-        (run.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
-    finally:
-        run.finish(status)
-    return status
 
 
 def _by_class(figures: dict[str, Any], classes: list[str]) -> dict[str, Any]:

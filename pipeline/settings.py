@@ -64,7 +64,15 @@ def settle(**flags: Any) -> Settings:
             name = str(problem["loc"][0])
             flag = "--" + name.replace("_", "-")
             if problem["type"] == "missing":
-                problems.append(f"{flag} is missing: give the flag or set COVERTYPE_{name.upper()}.")
+                problems.append(
+                    f"{flag} is missing: give the flag, set COVERTYPE_{name.upper()}, "
+                    f"or write {name} under [tool.covertype] in pyproject.toml."
+                )
+            elif problem["type"] == "extra_forbidden":
+                problems.append(
+                    f"[tool.covertype] in pyproject.toml has {name!r}, which is no setting. "
+                    f"The settings are: {', '.join(Settings.model_fields)}."
+                )
             else:
                 reason = problem["msg"].removeprefix("Value error, ")
                 problems.append(f"{flag} {problem['input']!r:.60}: {reason}.")

@@ -1,9 +1,10 @@
 """Where a compiled pipeline runs. An engine knows specs and parameters, never steps."""
 
+import traceback
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.runs import Run, State, Task
+from pipeline.runs import ERROR_LOG, SPEC, Run, State, Task
 
 
 class Progress(Protocol):
@@ -28,3 +29,18 @@ class Engine(Protocol):
             run: Record to keep of the tasks.
             progress: Is told of each task.
         """
+
+
+def execute(engine: Engine, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
+    """Run a pipeline to its end, record it, and return how it ended; an error of ours goes to logs/error.log."""
+    status: State = "failed"
+    try:
+        status = engine.run(run.folder / SPEC, parameters, run, progress)
+    except KeyboardInterrupt:
+        status = "cancelled"
+    except Exception as error:
+        run.error = f"{type(error).__name__}: {error}"
+        (run.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+    finally:
+        run.finish(status)
+    return status

@@ -3,7 +3,7 @@
 import pytest
 from kfp import dsl
 
-from pipeline import compiler, console, runs
+from pipeline import compiler, console, engines, runs
 from pipeline.engines.local import LocalEngine
 
 
@@ -51,7 +51,7 @@ def execute(tmp_path):
         compiler.compile_pipeline(pipeline, folder / runs.SPEC)
         data = runs.Data(source="none", fingerprint="")
         record = runs.create(folder, pipeline="x", engine="local", parameters=parameters, data=data)
-        runs.execute(LocalEngine(), parameters, record, console.Lines())
+        engines.execute(LocalEngine(), parameters, record, console.Lines())
         return record
 
     return run
