@@ -3,7 +3,8 @@
 import itertools
 import json
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,9 @@ import pytest
 from kfp import dsl
 
 import run
+from pipeline import storage
 from pipeline.covertype import simulate
+from pipeline.tests.vertex_server import VertexServer
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +64,45 @@ def local_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         )
 
     return command
+
+
+@pytest.fixture(scope="session")
+def storage_emulator() -> Iterator[str]:
+    """A Cloud Storage of this machine; returns its URL."""
+    from gcp_storage_emulator.server import create_server
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="trees")
+    server.start()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def vertex_server(storage_emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VertexServer]:
+    with VertexServer(tmp_path_factory.mktemp("vertex"), storage_emulator) as server:
+        yield server
+
+
+@pytest.fixture
+def vertex(
+    vertex_server: VertexServer, storage_emulator: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[VertexServer]:
+    """Point the settings to a Vertex AI of this machine, which runs what is submitted."""
+    for name, value in {
+        "STORAGE_EMULATOR_HOST": storage_emulator,
+        "COVERTYPE_API_ENDPOINT": vertex_server.url,
+        "COVERTYPE_POLL_SECONDS": "0.2",
+        "COVERTYPE_BUCKET": "trees",
+        "GOOGLE_CLOUD_PROJECT": "demo",
+        "GOOGLE_CLOUD_REGION": "us-central1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    storage.client.cache_clear()
+    yield vertex_server
+    vertex_server.cancel_all()
 
 
 @pytest.fixture(scope="session")

@@ -2,77 +2,129 @@
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from pipeline import RequestError
 
-# exit status of the command by the status of the run; 130 is the shell's own for Ctrl-C
-STATUSES = {"succeeded": 0, "failed": 1, "cancelled": 130}
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Flag = typer.Option
 
 
 @app.command()
 def run(
-    identifier: Annotated[str | None, typer.Option(help="Name of this line of runs: a-z, 0-9 and -.")] = None,
-    pipeline: Annotated[str, typer.Option(help="Pipeline to run.")] = "training",
-    engine: Annotated[str, typer.Option(help="Where it runs: local.")] = "local",
+    identifier: Annotated[str | None, Flag(help="Name of this line of runs: a-z, 0-9 and -.")] = None,
+    pipeline: Annotated[str, Flag(help="Pipeline to run.")] = "training",
+    engine: Annotated[
+        str | None, Flag(help="local or vertex; by default vertex where a project and a bucket are set, else local.")
+    ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
+        Flag(
             metavar="SOURCE",
-            help="sample[:ROWS] (simulated, the default), covtype (public data), or a CSV, csv.gz or Parquet file.",
+            help="sample[:ROWS] (simulated, the default), covtype (public data), a path or glob of CSV, csv.gz or "
+            "Parquet files, gs://bucket/object, or bq://project.dataset.table.",
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Column that holds the classes; Cover_Type by default.")] = None,
+    label: Annotated[str | None, Flag(help="Column that holds the classes; Cover_Type by default.")] = None,
     assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Pipeline parameter; may be repeated."),
+        list[str] | None, Flag("--set", metavar="KEY=VALUE", help="Pipeline parameter; may be repeated.")
+    ] = None,
+    profile: Annotated[
+        str | None, Flag(help="Machines: auto (by the size of the data), small, standard, large.")
     ] = None,
     compile_only: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Write the spec to this .yaml or .json file and run nothing."),
+        Path | None, Flag(metavar="PATH", help="Write the spec to this .yaml or .json file and run nothing.")
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Take no task's result from a cache.")] = False,
+    check: Annotated[bool, Flag("--check", help="Check everything that can be known before, and run nothing.")] = False,
+    schedule: Annotated[str | None, Flag(metavar="CRON", help='Run at these times, as in "0 6 * * 1".')] = None,
+    timezone: Annotated[str | None, Flag(metavar="TZ", help="Time zone of the schedule; UTC by default.")] = None,
+    unschedule: Annotated[bool, Flag("--unschedule", help="Remove the schedule.")] = False,
+    no_cache: Annotated[bool, Flag("--no-cache", help="Take no task's result from a cache.")] = False,
+    no_wait: Annotated[bool, Flag("--no-wait", help="Return after the submission.")] = False,
+    experiment: Annotated[bool, Flag("--experiment", help="Log to the experiment of the identifier's name.")] = False,
+    project: Annotated[str | None, Flag(help="Google Cloud project.")] = None,
+    region: Annotated[str | None, Flag(help="Region of the job, such as europe-west4.")] = None,
+    bucket: Annotated[str | None, Flag(help="Bucket for data and artifacts.")] = None,
+    service_account: Annotated[str | None, Flag(help="Account that the tasks run as.")] = None,
 ) -> None:
     """Compile a pipeline and run it."""
-    from pipeline import compiler
+    from pipeline import compiler, profiles
+    from pipeline.settings import settle
 
-    if engine != "local":
-        raise RequestError(f"--engine {engine!r} is none of the engines: local.")
+    settled = settle(
+        identifier=identifier,
+        engine=engine,
+        data=data,
+        label=label,
+        profile=profile,
+        project=project,
+        region=region,
+        bucket=bucket,
+        service_account=service_account,
+        schedule=schedule,
+        timezone=timezone,
+    )
     definition = compiler.load(pipeline)
     given = compiler.arguments(definition, assignments or [])
+    engine, engine_reason = settled.chosen_engine()
+    caching = not (no_cache or settled.schedule)  # a schedule reads its data anew each time
     if compile_only:
-        defaults = given | ({"label": label} if label else {})
-        compiler.compile_pipeline(definition, compile_only, engine=engine, caching=not no_cache, defaults=defaults)
+        defaults = given | {"label": settled.label}
+        profile, _ = profiles.choose(settled.profile, n_bytes=0)
+        compiler.compile_pipeline(definition, compile_only, engine, profile, caching=caching, defaults=defaults)
         typer.echo(f"Wrote {compile_only}")
         return
 
-    from pipeline import console, engines, runs, settings, sources
-    from pipeline.engines.local import LocalEngine
+    from pipeline import check as checking
+    from pipeline import console, engines, graph, runs, sources
 
-    settled = settings.settle(identifier=identifier, data=data, label=label)
+    settled.require("identifier")
+    chosen = engines.choose(settled, wait=not no_wait, caching=caching, experiment=experiment)
+    console.show(f"Engine {engine}: {engine_reason}")
+    if unschedule:
+        removed = chosen.unschedule(settled.identifier, pipeline)
+        console.show(f"Removed {removed} schedule{'s' if removed != 1 else ''} of {settled.identifier} for {pipeline}.")
+        return
     source = sources.resolve(settled.data, settled.label, settled.runs_dir / ".data")
-    parameters = given | {
-        "source": str(source.path),
-        "fingerprint": source.fingerprint,
-        "label": settled.label,
-    }
-    folder = runs.new_folder(settled.runs_dir, settled.identifier)
-    compiler.compile_pipeline(definition, folder / runs.SPEC, engine=engine, caching=not no_cache)
-    record = runs.create(
-        folder,
+    console.show(f"Data   {source.description}")
+    profile, profile_reason = profiles.choose(settled.profile, source.n_bytes)
+    parameters = given | {"source": source.uri, "fingerprint": source.fingerprint, "label": settled.label}
+    record = runs.new(
+        settled.runs_dir,
+        identifier=settled.identifier,
         pipeline=pipeline,
         engine=engine,
+        profile=profile,
         parameters=compiler.resolved(definition, parameters),
         data=runs.Data(source=source.name, fingerprint=source.fingerprint),
     )
-    console.show(f"Engine {engine}: on this machine\nData   {source.description}\nRun    {console.near(folder)}")
-    status = engines.execute(LocalEngine(), parameters, record, console.Lines())
+    with TemporaryDirectory() as folder:
+        spec = Path(folder, runs.SPEC)
+        compiler.compile_pipeline(definition, spec, engine, profile, caching=caching)
+        nodes = graph.nodes(graph.load(spec))
+        if check or engine != "local":
+            checks = checking.of_spec(graph.load(spec), parameters, source) + chosen.checks(record, source)
+            if check:
+                console.show_checks(checks)
+                raise typer.Exit(2 if any(made.state == "failed" for made in checks) else 0)
+            checking.require(checks)
+            console.show_machines(nodes, profile, profile_reason)
+        source, placed = chosen.place(source)
+        if placed:
+            console.show(f"Data   {placed}")
+        parameters["source"] = record.parameters["source"] = source.uri
+        if settled.schedule:
+            console.show_schedule(*chosen.schedule(spec, parameters, record))
+            return
+        record.begin(spec)
+    console.show(f"Run    {console.near(record.folder)}")
+    with console.progress(record, nodes) as progress:
+        engines.execute(chosen, parameters, record, progress)
     console.show_result(record)
-    raise typer.Exit(STATUSES[status])
+    raise typer.Exit(record.exit_status)
 
 
 def main(argv: list[str] | None = None) -> int:

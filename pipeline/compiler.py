@@ -4,17 +4,17 @@ import difflib
 import importlib
 import json
 import math
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.base_component import BaseComponent
-from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
+from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, PipelineTaskSpec
 
-from pipeline import PIPELINES, RequestError
-from pipeline.profiles import machine
+from pipeline import PIPELINES, RequestError, profiles
 
 # parameters that a flag of its own settles, and that flag
 FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label"}
@@ -35,9 +35,9 @@ def load(name: str) -> BaseComponent:
 def compile_pipeline(
     pipeline: BaseComponent,
     path: Path,
-    *,
     engine: str = "local",
     profile: str = "standard",
+    *,
     caching: bool = True,
     defaults: dict[str, Any] | None = None,
 ) -> None:
@@ -46,8 +46,8 @@ def compile_pipeline(
     Args:
         pipeline: A function decorated with @dsl.pipeline.
         path: File to write, .yaml or .json.
-        engine: local leaves out the machines; every task runs on this one.
-        profile: Name of the profile that gives each step its machine.
+        engine: local leaves out the machines and the retries; every task runs here, once.
+        profile: Name of the profile that gives each step its machine and its retries.
         caching: Whether tasks may take their results from the engine's cache.
         defaults: Values that replace the defaults of the pipeline's parameters.
 
@@ -60,9 +60,8 @@ def compile_pipeline(
     if engine != "local":
         _set_machines(spec, profile)
     if not caching:
-        for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
-            for task in dag.tasks.values():
-                task.caching_options.enable_cache = False
+        for task in _tasks(spec):
+            task.caching_options.enable_cache = False
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Compiling to JSON", DeprecationWarning)
@@ -76,13 +75,25 @@ def compile_pipeline(
 def _set_machines(spec: PipelineSpec, profile: str) -> None:
     for label, executor in spec.deployment_spec["executors"].items():
         if "container" in executor:
-            limits = machine(profile, label.removeprefix("exec-"))
+            limits = profiles.machine(profile, label.removeprefix("exec-"))
             executor["container"]["resources"] = {
                 "resourceCpuLimit": str(limits.cpus),
                 "resourceMemoryLimit": f"{limits.memory_gb}G",
                 "cpuLimit": limits.cpus,  # the same for services older than the two above
                 "memoryLimit": limits.memory_gb,
             }
+    for task in _tasks(spec):
+        executor_label = spec.components[task.component_ref.name].executor_label
+        retries = profiles.retries(executor_label.removeprefix("exec-"))
+        if executor_label and retries:
+            policy = task.retry_policy
+            policy.max_retry_count, policy.backoff_factor = retries, 2.0
+            policy.backoff_duration.seconds, policy.backoff_max_duration.seconds = 60, 3600
+
+
+def _tasks(spec: PipelineSpec) -> Iterator[PipelineTaskSpec]:
+    for component in (spec.root, *spec.components.values()):
+        yield from component.dag.tasks.values()
 
 
 def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, Any]:
@@ -111,6 +122,9 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
                 f"Its parameters are: {', '.join(sorted(known))}."
             )
         converted[name] = _convert(assignment, text, known[name].parameter_type)
+        condition = getattr(sys.modules[pipeline.pipeline_func.__module__], "CONDITIONS", {}).get(name)
+        if condition and not condition[1](converted[name]):
+            raise RequestError(f"--set {assignment}: expected a value {condition[0]}.")
     return converted
 
 

@@ -1,24 +1,49 @@
 """What the user sees: progress on standard error, results on standard output."""
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import runs
+from pipeline import profiles, runs
+from pipeline.check import Check
+from pipeline.graph import Node
 from pipeline.runs import Run, Task
 
 # names and messages may come from the data: they are shown as they are, not read as markup
 progress_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 result_console = Console(markup=False, highlight=False, soft_wrap=True)
 
-STYLES = {"succeeded": "green", "failed": "bold red", "cancelled": "yellow"}
+STYLES = {
+    "waiting": "dim",
+    "running": "cyan",
+    "succeeded": "green",
+    "cached": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+    "passed": "green",
+    "not checked": "dim",
+}
+
+
+def _state(name: str) -> Text:
+    return Text(name, STYLES[name])
 
 
 class Lines:
     """Shows one line for each task as it starts and as it ends."""
+
+    def submitted(self, run: Run) -> None:
+        """A job has been submitted."""
+        show(f"Job    {run.url}")
 
     def started(self, task: Task) -> None:
         """A task has started."""
@@ -26,8 +51,55 @@ class Lines:
 
     def ended(self, task: Task) -> None:
         """A task has ended."""
-        line = Text(f"  {task.title:<24} ").append(f"{task.state:<10}", STYLES[task.state])
-        progress_console.print(line.append(f"{task.seconds:6.1f} s"))
+        state = _state("cached" if task.cached else task.state)
+        seconds = "" if task.seconds is None else f"{task.seconds:6.1f} s"
+        progress_console.print(
+            Text(f"  {task.title:<24} ").append_text(state).append(f"{'':<{10 - len(state)}}{seconds}")
+        )
+
+
+class LiveTable(Lines):
+    """Shows all tasks of a run in one table that is drawn anew as they go on."""
+
+    def __init__(self, run: Run, nodes: list[Node]):
+        self._run, self._nodes = run, nodes
+        self._since: dict[int, float] = {}
+
+    def started(self, task: Task) -> None:
+        """A task has started."""
+        self._since[id(task)] = time.monotonic()
+
+    def ended(self, task: Task) -> None:
+        """A task has ended."""
+
+    def __rich__(self) -> Table:
+        table = Table("task", "item", "state", "seconds", box=None, padding=(0, 2))
+        table.columns[3].justify = "right"
+        tasks = list(self._run.tasks)
+        for node in self._nodes:
+            of_node = sorted((task for task in tasks if task.name == node.name), key=lambda task: str(task.item))
+            for task in of_node:
+                seconds = task.seconds
+                if seconds is None and id(task) in self._since and task.state == "running":
+                    seconds = time.monotonic() - self._since[id(task)]
+                state = _state("cached" if task.cached else task.state)
+                item = "" if task.item is None else str(task.item)
+                table.add_row(task.name, Text(item), state, "" if seconds is None else f"{seconds:.1f}")
+            if not of_node:
+                table.add_row(node.name, "…" if node.in_loop else "", _state("waiting"), "")
+        return table
+
+
+@contextmanager
+def progress(run: Run, nodes: list[Node]) -> Iterator[Lines]:
+    """Show the progress of a run: a live table on a terminal, plain lines elsewhere."""
+    if not progress_console.is_terminal or os.environ.get("NO_COLOR") or os.environ.get("CI"):
+        yield Lines()
+        return
+    table = LiveTable(run, nodes)
+    # the local engine redirects what kfp prints by itself
+    with Live(table, console=progress_console, redirect_stdout=False, redirect_stderr=False):
+        yield table
 
 
 def show(message: str) -> None:
@@ -40,34 +112,68 @@ def show_error(message: str) -> None:
     progress_console.print(Text("Error: ", "bold red").append(message))
 
 
+def show_checks(checks: list[Check]) -> None:
+    """Show one line for each check."""
+    for check in checks:
+        line = _state(check.state).append(f"{'':<{13 - len(check.state)}}")
+        result_console.print(line.append(f"{check.name}: {check.detail}", "default"))
+
+
+def show_machines(nodes: list[Node], profile: str, reason: str) -> None:
+    """Show the machine that each step gets."""
+    show(f"Profile {profile}: {reason}")
+    table = Table("step", "CPUs", "memory", "retries", box=None, padding=(0, 2))
+    for node in nodes:
+        machine = profiles.machine(profile, node.step)
+        name = f"{node.name} (one per item)" if node.in_loop else node.name
+        table.add_row(name, str(machine.cpus), f"{machine.memory_gb} GB", str(profiles.retries(node.step)))
+    progress_console.print(table)
+
+
+def show_schedule(name: str, times: list[datetime]) -> None:
+    """Show the name of a schedule and its next times."""
+    result_console.print(f"Schedule {name}")
+    for when in times:
+        result_console.print(f"  next {when:%a %Y-%m-%d %H:%M %Z}")
+
+
 def show_result(run: Run) -> None:
     """Show how a run has ended: its figures and where things are, or what failed."""
     if run.metrics:
-        figures = run.metrics
-        columns = ("rows", "precision", "recall", "f1")
-        table = Table("class", *columns, title=f"{run.pipeline} of {run.identifier}, test rows")
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for name in figures["f1"]:
-            rows, *shares = (figures[column][name] for column in columns)
-            table.add_row(Text(name), f"{int(rows):,}", *(f"{share:.3f}" for share in shares))
-        result_console.print(table)
-        result_console.print(
-            f"accuracy {figures['accuracy']:.4f}   macro-F1 {figures['macro_f1']:.4f}   {run.seconds:.1f} s"
-        )
+        result_console.print(_figures(run.metrics, f"{run.pipeline} of {run.identifier}, test rows"))
+        accuracy, macro_f1 = run.metrics["accuracy"], run.metrics["macro_f1"]
+        result_console.print(f"accuracy {accuracy:.4f}   macro-F1 {macro_f1:.4f}   {run.seconds:.1f} s")
     for task in run.tasks:
         if task.state == "failed":
-            show_error(f"{task.title} failed: {task.error or 'it ended without a message'}\nLog: {near(run.log(task))}")
-    if run.status == "cancelled":
-        show_error("the run was cancelled.")
+            where = f"\nLog: {near(task.log)}" if task.log else ""
+            show_error(f"{task.title} failed: {task.error or 'it ended without a message'}{where}")
     if run.error:
-        show_error(f"{run.error}\nLog: {near(run.folder / runs.ERROR_LOG)}")
-    for name, path in (("report", run.report), ("model", run.model), ("run", run.folder)):
-        if path:
-            result_console.print(f"{name:<7} {near(Path(path))}")
+        log = run.folder / runs.ERROR_LOG
+        show_error(run.error + (f"\nLog: {near(log)}" if log.exists() else ""))
+    elif run.status == "cancelled":
+        show_error("the run was cancelled.")
+    if run.status == "running" and run.job:
+        show(f"The job runs on. Follow it: python -m pipeline follow {run.job}")
+        show(f"Cancel it: python -m pipeline cancel {run.job}")
+    for name, place in (("report", run.report), ("model", run.model), ("run", run.folder)):
+        if place:
+            result_console.print(f"{name:<7} {near(place)}")
 
 
-def near(path: Path) -> str:
-    """Return a path relative to the current folder where it lies below it."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+def _figures(figures: dict[str, Any], title: str) -> Table:
+    columns = ("rows", "precision", "recall", "f1")
+    table = Table("class", *columns, title=title)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in figures["f1"]:
+        rows, *shares = (figures[column][name] for column in columns)
+        table.add_row(Text(name), f"{rows:,}", *(f"{share:.3f}" for share in shares))
+    return table
+
+
+def near(place: str | Path) -> str:
+    """Return a path relative to the current folder where it lies below it; an address stays as it is."""
+    if "://" in str(place):
+        return str(place)
+    relative = os.path.relpath(place)
+    return str(place) if relative.startswith("..") else relative

@@ -1,11 +1,13 @@
-"""The machine that each step gets, in named profiles; literals in the compiled spec."""
+"""The machine and the retries that each step gets, in named profiles; literals in the compiled spec."""
 
 from dataclasses import dataclass
+
+GB = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The limits of one task; Vertex AI takes the nearest machine type."""
+    """The limits of one task; Vertex AI takes the nearest machine type, at most 96 CPUs and 624 GB."""
 
     cpus: int
     memory_gb: int
@@ -17,8 +19,28 @@ PROFILES: dict[str, dict[str, Machine]] = {
     "standard": {"": Machine(4, 16), "train-model": Machine(8, 32)},
     "large": {"": Machine(8, 64), "train-model": Machine(32, 128)},
 }
+# up to this many bytes of data a profile will do: a table takes about ten times its file in memory
+UP_TO_BYTES = {"small": GB // 5, "standard": 2 * GB}
+
+# a machine may be taken away at any time; what is wrong with the data or an argument shows in these first steps,
+# which are short, and trying them again would only delay the message
+RETRIES = 2
+NOT_RETRIED = ("prepare-data", "split-data")
+
+
+def choose(profile: str, n_bytes: int) -> tuple[str, str]:
+    """Return the name of a profile and the reason for it; auto goes by the size of the data."""
+    if profile != "auto":
+        return profile, "asked for"
+    fitting = (name for name, limit in UP_TO_BYTES.items() if n_bytes <= limit)
+    return next(fitting, "large"), f"{n_bytes:,} bytes of data"
 
 
 def machine(profile: str, step: str) -> Machine:
     """Return the machine that a step gets in a profile."""
     return PROFILES[profile].get(step, PROFILES[profile][""])
+
+
+def retries(step: str) -> int:
+    """Return how often a step is tried again when its task fails."""
+    return 0 if step in NOT_RETRIED else RETRIES

@@ -16,11 +16,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr
 
-from pipeline import ROOT
+from pipeline import ROOT, storage
 
 State = Literal["running", "succeeded", "failed", "cancelled"]
 SPEC = "pipeline.yaml"  # in the run folder: what ran
 ERROR_LOG = Path("logs", "error.log")
+INTERRUPTED = "interrupted by Ctrl-C"
 PACKAGES = ("kfp", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub")
 
 
@@ -33,6 +34,7 @@ class Task(BaseModel):
     seconds: float | None = None
     cached: bool = False
     error: str | None = None
+    log: str | None = None  # path or address
 
     @property
     def title(self) -> str:
@@ -69,7 +71,10 @@ class Run(BaseModel):
     data: Data
     git: Git
     versions: dict[str, str]
-    spec_sha256: str
+    spec_sha256: str = ""
+    profile: str | None = None  # of the machines; none on this one
+    job: str | None = None  # its name at the service
+    url: str | None = None  # of the job's page
     tasks: list[Task] = Field(default_factory=list)
     metrics: dict[str, Any] | None = None
     model: str | None = None
@@ -82,7 +87,23 @@ class Run(BaseModel):
 
     @property
     def folder(self) -> Path:
+        """Its folder: runs/<identifier>/<run id>."""
         return self._folder
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of the command that ran it: 0 done or running elsewhere, 1 failed, 130 interrupted."""
+        if self.error == INTERRUPTED:
+            return 130
+        return 0 if self.status in ("succeeded", "running") and not self.error else 1
+
+    def begin(self, spec: Path) -> None:
+        """Make the folder with the compiled spec and run.json, and point latest beside it to it."""
+        (self.folder / "logs").mkdir(parents=True)
+        shutil.copyfile(spec, self.folder / SPEC)
+        self.spec_sha256 = hashlib.sha256(spec.read_bytes()).hexdigest()
+        self.save()
+        _link(self.folder)
 
     def log(self, task: Task) -> Path:
         """Return the path of a task's log."""
@@ -93,7 +114,7 @@ class Run(BaseModel):
         """Record that a task has started."""
         with self._lock:
             self.tasks.append(task)
-            self._save()
+            self._write()
 
     def end(self, task: Task, artifacts: dict[str, Any]) -> None:
         """Record how a task has ended.
@@ -107,27 +128,37 @@ class Run(BaseModel):
             self._results.update(artifacts)
             if "dataset" in artifacts:
                 self.data.rows = int(artifacts["dataset"].metadata["rows"])
-            self._save()
+            self._write()
 
     def finish(self, status: State) -> None:
-        """Record how the run has ended, and its results."""
+        """Record how the run has ended and its results, or that it goes on elsewhere."""
         with self._lock:
             self.status = status
-            self.finished = datetime.now(UTC)
-            self.seconds = round((self.finished - self.started).total_seconds(), 3)
-            for task in self.tasks:
-                if task.state == "running":
-                    task.state = "cancelled"
-            if model := self._results.get("model"):
-                self.model = str(Path(model.uri) / model.metadata["file"])
-                if metrics := self._results.get("metrics"):
-                    self.metrics = _by_class(metrics.metadata, model.metadata["classes"])
-            if report := self._results.get("report"):
-                self.report = str(self.folder / "report.html")
-                shutil.copyfile(report.uri, self.report)
-            self._save()
+            if status != "running":
+                self.finished = self.finished or datetime.now(UTC)
+                self.seconds = round((self.finished - self.started).total_seconds(), 3)
+                for task in self.tasks:
+                    if task.state == "running":
+                        task.state = "cancelled"
+                self._conclude()
+            self._write()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write run.json."""
+        with self._lock:
+            self._write()
+
+    def _conclude(self) -> None:
+        if model := self._results.get("model"):
+            self.model = f"{model.uri}/{model.metadata['file']}"
+            if metrics := self._results.get("metrics"):
+                self.metrics = _by_class(metrics.metadata, model.metadata["classes"])
+        if report := self._results.get("report"):
+            path = self.folder / "report.html"
+            storage.fetch(report.uri, path) if storage.is_object(report.uri) else shutil.copyfile(report.uri, path)
+            self.report = str(path)
+
+    def _write(self) -> None:
         """Write run.json, so that a reader finds the old one or the new one, never a part."""
         handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -135,33 +166,53 @@ class Run(BaseModel):
         os.replace(temporary, self.folder / "run.json")
 
 
-def new_folder(runs_dir: Path, identifier: str) -> Path:
-    """Make the folder of a new run: runs/<identifier>/<run id>."""
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-    folder = runs_dir / identifier / run_id
-    folder.mkdir(parents=True)
-    (folder / "logs").mkdir()
-    return folder
-
-
-def create(folder: Path, **fields: Any) -> Run:
-    """Write the first run.json of a new run beside its compiled spec, and point runs/<identifier>/latest to it."""
+def new(runs_dir: Path, identifier: str, **fields: Any) -> Run:
+    """Return the record of a new run, which leaves nothing behind until it begins."""
+    started = datetime.now(UTC)
     run = Run(
-        identifier=folder.parent.name,
-        run_id=folder.name,
-        started=datetime.now(UTC),
+        identifier=identifier,
+        run_id=f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}",
+        started=started,
         git=_git(),
         versions={"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in PACKAGES},
-        spec_sha256=hashlib.sha256((folder / SPEC).read_bytes()).hexdigest(),
         **fields,
     )
+    run._folder = runs_dir / identifier / run.run_id
+    return run
+
+
+def read(folder: Path) -> Run:
+    """Read the record of a run from its folder."""
+    run = Run.model_validate_json((folder / "run.json").read_text("utf-8"))
     run._folder = folder
-    run._save()
+    return run
+
+
+def of_job(runs_dir: Path, job: str) -> Run | None:
+    """Return the record of the run that submitted a job, None if it was not from here."""
+    job_id = job.rpartition("/")[2]  # a whole name may have the project's number in place of its id
+    for path in runs_dir.glob("*/*/run.json"):
+        if path.parent.name != "latest" and (run := read(path.parent)).job and run.job.endswith(f"/{job_id}"):
+            return run
+    return None
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a run that was never started."""
+    shutil.rmtree(folder)
+    former = sorted(path for path in folder.parent.iterdir() if path.is_dir() and not path.is_symlink())
+    if former:
+        _link(former[-1])
+    else:
+        shutil.rmtree(folder.parent)
+
+
+def _link(folder: Path) -> None:
+    """Point latest beside a run folder to it, in one step."""
     link = folder.with_name(f".latest-{folder.name}")
     link.symlink_to(folder.name)
     os.replace(link, folder.with_name("latest"))
-    return run
 
 
 def _by_class(figures: dict[str, Any], classes: list[str]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""What --data names: where the table is, its fingerprint, and whether it can be a table at all."""
+"""What --data names: where the table is, its fingerprint and size, and whether it can be a table at all."""
 
+import dataclasses
 import difflib
+import glob
 import hashlib
 import os
 import tempfile
@@ -8,9 +10,9 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipeline import RequestError
+from pipeline import RequestError, storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,28 +26,64 @@ class Source:
     """A table to learn from."""
 
     name: str  # as --data named it
-    path: Path
-    fingerprint: str  # SHA-256 of the file
+    uri: str  # what the first step reads: a path or glob, gs://… or bq://…
+    fingerprint: str  # changes whenever the content does
+    n_bytes: int
     description: str
+    files: tuple[Path, ...] = ()  # on this machine
 
 
 def resolve(data: str, label: str, cache_dir: Path) -> Source:
     """Find the table that --data names and check what can be known before a run.
 
     Args:
-        data: sample[:ROWS], covtype, or the path of a CSV, gzipped CSV or Parquet file.
+        data: sample[:ROWS], covtype, the path or glob of CSV, gzipped CSV or Parquet files, gs://bucket/object or a
+            glob of them, or bq://project.dataset.table.
         label: Column that the table must have.
         cache_dir: Folder where simulated and downloaded tables are kept.
 
     Raises:
         RequestError: there is no such table, or it cannot be one to learn from.
     """
+    if "{{$" in str(Path(data).absolute()):
+        raise RequestError(f"--data {data}: KFP would expand the {{{{$ in this path. Rename the file or its folder.")
     kind, _, rows = data.partition(":")
     if kind == "sample":
         return _sample(data, rows, label, cache_dir)
     if data == "covtype":
         return _covtype(label, cache_dir)
-    return _local_file(data, label)
+    if kind == "gs":
+        return _objects(data, label)
+    if kind == "bq":
+        return _bigquery_table(data, label)
+    return _local_files(data, label)
+
+
+def upload(source: Source, bucket: str) -> tuple[Source, int]:
+    """Put the files of a source into a bucket under their fingerprint, unless they are there.
+
+    Returns:
+        The source at its new place, and how many files were sent.
+    """
+    if not source.files:
+        return source, 0
+    folder = f"gs://{bucket}/data/{source.fingerprint}"
+    sent = sum(storage.put(path, f"{folder}/{path.name}") for path in source.files)
+    return dataclasses.replace(source, uri=f"{folder}/{'*' if len(source.files) > 1 else source.files[0].name}"), sent
+
+
+def download(source: Source, cache_dir: Path) -> Source:
+    """Bring the objects of a source to this machine, unless they are here."""
+    if not source.uri.startswith("gs://"):
+        return source
+    folder = cache_dir / source.fingerprint
+    blobs = storage.find(source.uri)
+    files = tuple(folder / f"{place:04}-{Path(blob.name).name}" for place, blob in enumerate(blobs))
+    for blob, path in zip(blobs, files, strict=True):
+        if not path.exists():
+            storage.fetch(f"gs://{blob.bucket.name}/{blob.name}", path)
+    uri = str(files[0]) if len(files) == 1 else f"{glob.escape(str(folder))}/*"
+    return dataclasses.replace(source, uri=uri, files=files)
 
 
 def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
@@ -62,7 +100,7 @@ def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
     description = f"{n_rows:,} simulated rows, drawn from the class statistics of the Covertype data"
     if label == LABEL:
         description += "; their figures say nothing about real forests"
-    return Source(f"sample:{n_rows}", path, fingerprint(path), description)
+    return _of_files(f"sample:{n_rows}", str(path), (path,), description)
 
 
 def _covtype(label: str, cache_dir: Path) -> Source:
@@ -81,27 +119,101 @@ def _covtype(label: str, cache_dir: Path) -> Source:
                 "Connect to the network and try again, name a file of yours with --data PATH,\n"
                 "or take simulated rows with --data sample."
             ) from error
-        path = _keep(path, lambda: fold(public.frame))
-    _check_label(label, _columns(path), "covtype")
-    return Source("covtype", path, fingerprint(path), "the public Covertype table, 581,012 rows")
+        _keep(path, lambda: fold(public.frame))
+    _check_label(label, _columns("covtype", lambda: path.open("rb")), "covtype")
+    return _of_files("covtype", str(path), (path,), "the public Covertype table, 581,012 rows")
 
 
-def _local_file(data: str, label: str) -> Source:
-    path = Path(data).expanduser()
-    if "{{$" in str(path.absolute()):
-        raise RequestError(f"--data {data}: KFP would expand the {{{{$ in this path. Rename the file or its folder.")
-    if not path.exists():
+def _local_files(data: str, label: str) -> Source:
+    pattern = os.path.abspath(os.path.expanduser(data))
+    is_glob = glob.has_magic(pattern) and not os.path.exists(pattern)
+    files = tuple(Path(path) for path in sorted(glob.glob(pattern, recursive=True))) if is_glob else (Path(pattern),)
+    if not files or not files[0].exists():
         raise RequestError(
             f"--data {data}: there is no such file in {Path.cwd()}.\n"
             "Name a CSV, gzipped CSV or Parquet file, or take simulated rows with --data sample."
         )
-    if path.is_dir():
-        raise RequestError(f"--data {data} is a folder. Name one CSV, gzipped CSV or Parquet file in it.")
+    if len({path.name for path in files}) < len(files):
+        raise RequestError(
+            f"--data {data} matches files of one name in several folders. Rename them or name one folder."
+        )
+    for path in files:
+        if path.is_dir():
+            raise RequestError(f"--data {data}: {path} is a folder. Name one CSV, gzipped CSV or Parquet file in it.")
     try:
-        _check_label(label, _columns(path), data)
-        return Source(data, path.resolve(), fingerprint(path), f"{data} ({path.stat().st_size:,} bytes)")
+        for path in files:
+            _check_label(label, _columns(data, lambda path=path: path.open("rb")), data)
+        n_bytes = sum(path.stat().st_size for path in files)
+        many = f"{len(files)} files, " if len(files) > 1 else ""
+        uri = pattern if is_glob else str(files[0].resolve())
+        return _of_files(data, uri, files, f"{data} ({many}{n_bytes:,} bytes)")
     except OSError as error:
         raise RequestError(f"--data {data} cannot be read: {error.strerror or error}. Check the file.") from error
+
+
+def _objects(data: str, label: str) -> Source:
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        blobs = storage.find(data)
+        if blobs:
+            _check_label(label, _columns(data, lambda: blobs[0].open("rb")), data)
+    except (GoogleAPICallError, GoogleAuthError) as error:
+        raise RequestError(f"--data {data} cannot be read: {_first_line(error)}\n{_ASK_FOR['gs']}") from error
+    if not blobs:
+        raise RequestError(f"--data {data}: there is no such object. List them with: gcloud storage ls {data[:200]}")
+    # a new content gives an object a new generation
+    marks = "\n".join(f"{blob.name} {blob.generation} {blob.crc32c}" for blob in blobs)
+    n_bytes = sum(blob.size for blob in blobs)
+    description = (
+        f"{data} ({len(blobs)} objects, {n_bytes:,} bytes)" if len(blobs) > 1 else f"{data} ({n_bytes:,} bytes)"
+    )
+    return Source(data, data, hashlib.sha256(marks.encode()).hexdigest(), n_bytes, description)
+
+
+def _bigquery_table(data: str, label: str) -> Source:
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import bigquery
+
+    table_id = data.removeprefix("bq://")
+    if table_id.count(".") != 2:
+        raise RequestError(f"--data {data}: expected bq://project.dataset.table.")
+    anonymous = _anonymous() if os.environ.get("BIGQUERY_EMULATOR_HOST") else None
+    try:
+        table = bigquery.Client(table_id.split(".")[0], credentials=anonymous).get_table(table_id)
+    except (GoogleAPICallError, GoogleAuthError) as error:
+        raise RequestError(f"--data {data} cannot be read: {_first_line(error)}\n{_ASK_FOR['bq']}") from error
+    _check_label(label, [field.name for field in table.schema], data)
+    mark = hashlib.sha256(f"{table_id} {table.modified.isoformat()} {table.num_rows}".encode()).hexdigest()
+    return Source(
+        data, data, mark, table.num_bytes or 0, f"{data} ({table.num_rows:,} rows, {table.num_bytes:,} bytes)"
+    )
+
+
+_ASK_FOR = {
+    "gs": "Check the address and that you may read it: gcloud storage ls gs://BUCKET; log in with: gcloud auth "
+    "application-default login",
+    "bq": "Check the name and that you may read it: bq show PROJECT:DATASET.TABLE; log in with: gcloud auth "
+    "application-default login",
+}
+
+
+def _anonymous() -> Any:
+    from google.auth.credentials import AnonymousCredentials
+
+    return AnonymousCredentials()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _of_files(name: str, uri: str, files: tuple[Path, ...], description: str) -> Source:
+    digests = [fingerprint(path) for path in files]
+    whole = digests[0] if len(files) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return Source(name, uri, whole, sum(path.stat().st_size for path in files), description, files)
 
 
 def fingerprint(path: Path) -> str:
@@ -136,40 +248,40 @@ def _check_label(label: str, columns: list[str], data: str) -> None:
     )
 
 
-def _columns(path: Path) -> list[str]:
+def _columns(data: str, open_file: Callable[[], BinaryIO]) -> list[str]:
     """Return the names of a table's columns, having read its beginning."""
     import pyarrow as pa
 
-    with path.open("rb") as file:
+    with open_file() as file:
         magic = file.read(4)
     if not magic:
-        raise RequestError(f"--data {path} is empty. {A_TABLE}")
+        raise RequestError(f"--data {data} is empty. {A_TABLE}")
+    head = _parquet_head if magic == b"PAR1" else _csv_head
     try:
-        names, has_rows = _parquet_head(path) if magic == b"PAR1" else _csv_head(path, magic[:2] == b"\x1f\x8b")
+        with open_file() as file:
+            names, has_rows = head(data, file, "gzip" if magic[:2] == b"\x1f\x8b" else None)
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise RequestError(f"--data {path} is not a table that can be read: {error}\n{A_TABLE}") from error
+        raise RequestError(f"--data {data} is not a table that can be read: {error}\n{A_TABLE}") from error
     if not has_rows:
-        raise RequestError(f"--data {path} has a header and no rows. {A_TABLE}")
+        raise RequestError(f"--data {data} has a header and no rows. {A_TABLE}")
     return names
 
 
-def _parquet_head(path: Path) -> tuple[list[str], bool]:
+def _parquet_head(data: str, file: BinaryIO, compression: str | None) -> tuple[list[str], bool]:
     from pyarrow import parquet
 
-    metadata = parquet.read_metadata(path)
+    metadata = parquet.read_metadata(file)
     return metadata.schema.to_arrow_schema().names, metadata.num_rows > 0
 
 
-def _csv_head(path: Path, gzipped: bool) -> tuple[list[str], bool]:
+def _csv_head(data: str, file: BinaryIO, compression: str | None) -> tuple[list[str], bool]:
     import pyarrow as pa
     from pyarrow import csv
 
-    def opened() -> pa.NativeFile:
-        return pa.input_stream(str(path), compression="gzip" if gzipped else None)
-
-    with opened() as stream:
-        if b"\0" in stream.read(1 << 16):
-            raise RequestError(f"--data {path} is a binary file. {A_TABLE}")
-    with opened() as stream:
-        reader = csv.open_csv(stream)
-        return reader.schema.names, next(iter(reader), None) is not None
+    with pa.input_stream(file, compression=compression) as stream:
+        start = stream.read(1 << 20)
+        if b"\0" in start[: 1 << 16]:
+            raise RequestError(f"--data {data} is a binary file. {A_TABLE}")
+    whole_lines = start if len(start) < 1 << 20 else start[: start.rfind(b"\n") + 1] or start
+    reader = csv.open_csv(pa.BufferReader(whole_lines))
+    return reader.schema.names, next(iter(reader), None) is not None

@@ -14,6 +14,16 @@ from kfp import dsl
 
 from steps import combine_models, evaluate_model, prepare_data, preprocess, split_data, train_model
 
+# what a value must be beyond its type: a mistake is told before anything starts
+CONDITIONS = {
+    "test_size": ("between 0 and 1", lambda value: 0 < value < 1),
+    "max_iter": ("of at least 1", lambda value: value >= 1),
+    "learning_rate": ("above 0", lambda value: value > 0),
+    "max_leaf_nodes": ("of at least 2", lambda value: value >= 2),
+    "l2_regularization": ("of at least 0", lambda value: value >= 0),
+    "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
+}
+
 
 @dsl.pipeline(name="covertype-training", display_name="Forest cover training")
 def training(

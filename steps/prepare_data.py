@@ -14,20 +14,52 @@ if TYPE_CHECKING:
 
 
 def read_table(source: str) -> "pa.Table":
-    """Read a CSV file, gzipped or not, or a Parquet file; its first bytes tell which it is.
+    """Read a BigQuery table, or CSV files, gzipped or not, or Parquet files; their first bytes tell which they are.
 
-    Text columns of up to 254 values become categories, the most that gradient boosting takes as such.
+    Text columns of CSV files of up to 254 values become categories, the most that gradient boosting takes as such.
     """
+    import glob
+    import os
+
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    with open(source, "rb") as file:
-        magic = file.read(4)
-    if magic == b"PAR1":
-        return parquet.read_table(source)
+    if source.startswith("bq://"):
+        return read_bigquery(source.removeprefix("bq://"))
+    pattern = source.replace("gs://", "/gcs/", 1)  # where the service mounts Cloud Storage
+    files = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+    if not files:
+        raise ValueError(f"There is no file {source}. Name a CSV, gzipped CSV or Parquet file with --data.")
     options = csv.ConvertOptions(strings_can_be_null=True, auto_dict_encode=True, auto_dict_max_cardinality=254)
-    with pa.input_stream(source, compression="gzip" if magic[:2] == b"\x1f\x8b" else None) as stream:
-        return csv.read_csv(stream, convert_options=options)
+    tables = []
+    for path in files:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+        if magic == b"PAR1":
+            tables.append(parquet.read_table(path))
+        else:
+            with pa.input_stream(path, compression="gzip" if magic[:2] == b"\x1f\x8b" else None) as stream:
+                tables.append(csv.read_csv(stream, convert_options=options))
+    if len(tables) == 1:
+        return tables[0]
+    return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+
+
+def read_bigquery(table_id: str) -> "pa.Table":
+    """Read a BigQuery table, by the Storage API where it may be used."""
+    import os
+
+    from google.api_core.exceptions import Forbidden
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import bigquery
+
+    emulated = os.environ.get("BIGQUERY_EMULATOR_HOST")
+    client = bigquery.Client(table_id.split(".")[0], credentials=AnonymousCredentials() if emulated else None)
+    rows = client.list_rows(client.get_table(table_id))
+    try:
+        return rows.to_arrow(create_bqstorage_client=not emulated)
+    except Forbidden:  # no right to open read sessions; pages of rows need none
+        return client.list_rows(client.get_table(table_id)).to_arrow(create_bqstorage_client=False)
 
 
 def check_table(names: list, labels: "pd.Series", label: str) -> None:
@@ -70,14 +102,14 @@ def check_table(names: list, labels: "pd.Series", label: str) -> None:
 
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("pandas", "pyarrow"),
-    additional_funcs=[read_table, check_table, classes_of],
+    packages_to_install=pinned("google-cloud-bigquery", "google-cloud-bigquery-storage", "pandas", "pyarrow"),
+    additional_funcs=[read_bigquery, read_table, check_table, classes_of],
 )
 def prepare_data(source: str, label: str, fingerprint: str, dataset: Output[Dataset]) -> List[int]:
     """Read a table, check that a classifier can be trained on it, and write it as Parquet.
 
     Args:
-        source: Path of a CSV, gzipped CSV or Parquet file.
+        source: Path or glob of CSV, gzipped CSV or Parquet files, here or gs://…, or bq://project.dataset.table.
         label: Name of the column that holds the classes.
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache.
 

@@ -1,14 +1,22 @@
 """Where a compiled pipeline runs. An engine knows specs and parameters, never steps."""
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.runs import ERROR_LOG, SPEC, Run, State, Task
+from pipeline import RequestError
+from pipeline.check import Check
+from pipeline.runs import ERROR_LOG, INTERRUPTED, SPEC, Run, State, Task, discard
+from pipeline.settings import Settings
+from pipeline.sources import Source
 
 
 class Progress(Protocol):
     """Is told what happens while a pipeline runs."""
+
+    def submitted(self, run: Run) -> None:
+        """A job has been submitted; the run has its name and address."""
 
     def started(self, task: Task) -> None:
         """A task has started."""
@@ -20,27 +28,70 @@ class Progress(Protocol):
 class Engine(Protocol):
     """Runs compiled pipelines."""
 
+    after_interrupt: State  # of a run that Ctrl-C interrupts
+
+    def place(self, source: Source) -> tuple[Source, str]:
+        """Bring the data to where the first step can read it; return it at its place, and what was done in words."""
+
+    def checks(self, run: Run, source: Source) -> list[Check]:
+        """Make the checks of this engine's own: credentials, names, what must exist."""
+
     def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
-        """Run a compiled pipeline to its end and return how it ended.
+        """Run a compiled pipeline and return how it ended; running, if it goes on without being watched.
 
         Args:
             spec: The compiled pipeline, a YAML file.
             parameters: Values of the pipeline's parameters.
             run: Record to keep of the tasks.
             progress: Is told of each task.
+
+        Raises:
+            RequestError: nothing was started.
         """
 
 
+def choose(settings: Settings, **options: Any) -> Engine:
+    """Return the engine that the settings name; its SDK is imported here, and no other's.
+
+    Args:
+        settings: The settings of the run.
+        options: wait, caching and experiment, for engines that run elsewhere.
+
+    Raises:
+        RequestError: the engine needs settings that are not there.
+    """
+    if settings.chosen_engine()[0] == "vertex":
+        settings.require("project", "region", "bucket")
+        from pipeline.engines.vertex import VertexEngine
+
+        return VertexEngine(settings, **options)
+    from pipeline.engines.local import LocalEngine
+
+    return LocalEngine(settings)
+
+
 def execute(engine: Engine, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
-    """Run a pipeline to its end, record it, and return how it ended; an error of ours goes to logs/error.log."""
+    """Run a pipeline to its end, record it, and return how it ended; an error of ours goes to logs/error.log.
+
+    Raises:
+        RequestError: nothing was started; the run folder is gone.
+    """
+    return record(lambda: engine.run(run.folder / SPEC, parameters, run, progress), engine, run)
+
+
+def record(watch: Callable[[], State], engine: Engine, run: Run) -> State:
+    """Watch a run to its end and record it; see execute."""
     status: State = "failed"
     try:
-        status = engine.run(run.folder / SPEC, parameters, run, progress)
+        status = watch()
+    except RequestError:
+        discard(run.folder)
+        raise
     except KeyboardInterrupt:
-        status = "cancelled"
+        status = engine.after_interrupt
+        run.error = INTERRUPTED
     except Exception as error:
         run.error = f"{type(error).__name__}: {error}"
         (run.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
-    finally:
-        run.finish(status)
+    run.finish(status)
     return status

@@ -11,16 +11,20 @@ from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
+from pipeline import RequestError, sources
+from pipeline.check import Check
 from pipeline.engines import Progress
 from pipeline.engines.orchestrator import Command, Hooks, run_graph
 from pipeline.engines.worker import Work, execute
 from pipeline.runs import Run, State, Task
+from pipeline.settings import Settings
+from pipeline.sources import Source
 
 # Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
 _PROCESSES = threading.Lock()
@@ -28,6 +32,26 @@ _PROCESSES = threading.Lock()
 
 class LocalEngine:
     """Runs compiled pipelines on this machine, with the packages that are installed here."""
+
+    after_interrupt: State = "cancelled"
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    def place(self, source: Source) -> tuple[Source, str]:
+        """Bring objects of Cloud Storage to this machine; see pipeline.engines.Engine."""
+        here = sources.download(source, self.settings.runs_dir / ".data")
+        return here, "downloaded" if here is not source else ""
+
+    def checks(self, run: Run, source: Source) -> list[Check]:
+        """Make no checks: this machine is there; see pipeline.engines.Engine."""
+        return []
+
+    def schedule(self, *_: Any) -> NoReturn:
+        """Refuse: this machine may be off."""
+        raise RequestError("--schedule needs --engine vertex: the service runs the job at its times.")
+
+    unschedule = schedule
 
     def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
         """Run a compiled pipeline to its end; see pipeline.engines.Engine."""
@@ -57,11 +81,12 @@ class _Tasks(Hooks):
     def execute(self, task: Task, command: Command) -> bool:
         receiver, sender = self._context.Pipe(duplex=False)
         cores = len(os.sched_getaffinity(0))
+        task.log = str(self._run.log(task))
         work = Work(
             source=command.source,
             function=command.function,
             executor_input=command.executor_input,
-            log=self._run.log(task),
+            log=Path(task.log),
             environment=command.environment,
             threads=cores if task.item is None else max(1, cores // 2),  # kfp.local runs two iterations at once
         )

@@ -5,6 +5,7 @@ from kfp import dsl
 
 from pipeline import compiler, console, engines, runs
 from pipeline.engines.local import LocalEngine
+from pipeline.settings import Settings
 
 
 @dsl.component(base_image="python:3.11")
@@ -39,6 +40,12 @@ def printing():
             print_and_return(text=f"{text} {number}")
 
 
+@dsl.pipeline(name="ending-in-a-loop")
+def ending_in_a_loop():
+    with dsl.ParallelFor(["stay", "raise"]) as how:
+        end_itself(how=how)
+
+
 @dsl.pipeline(name="ending")
 def ending(how: str):
     end_itself(how=how)
@@ -47,11 +54,11 @@ def ending(how: str):
 @pytest.fixture
 def execute(tmp_path):
     def run(pipeline, **parameters):
-        folder = runs.new_folder(tmp_path, "x")
-        compiler.compile_pipeline(pipeline, folder / runs.SPEC)
         data = runs.Data(source="none", fingerprint="")
-        record = runs.create(folder, pipeline="x", engine="local", parameters=parameters, data=data)
-        engines.execute(LocalEngine(), parameters, record, console.Lines())
+        record = runs.new(tmp_path, "x", pipeline="x", engine="local", parameters=parameters, data=data)
+        compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml")
+        record.begin(tmp_path / "spec.yaml")
+        engines.execute(LocalEngine(Settings(runs_dir=tmp_path)), parameters, record, console.Lines())
         return record
 
     return run
@@ -75,6 +82,13 @@ def test_everything_that_a_task_prints_is_in_its_own_log(execute):
 def test_task_that_ends_itself_fails_the_run_with_the_cause(execute, how, message):
     record = execute(ending, how=how)
     assert (record.status, record.tasks[0].state, record.tasks[0].error) == ("failed", "failed", message)
+
+
+def test_failure_in_a_loop_is_told_with_its_item(execute, capsys):
+    record = execute(ending_in_a_loop)
+    assert {task.item: task.state for task in record.tasks} == {"stay": "succeeded", "raise": "failed"}
+    console.show_result(record)
+    assert "Error: end-itself[raise] failed: KeyError: 'no such thing'\nLog: " in capsys.readouterr().err
 
 
 def test_error_of_the_engine_itself_is_recorded_with_its_traceback(execute, monkeypatch, capsys):

@@ -31,16 +31,32 @@ def test_all_that_is_wrong_is_told_at_once():
         settings.settle(identifier="X", label="{{$}}")
 
 
-def test_missing_identifier_is_told_with_the_ways_to_set_it():
-    with pytest.raises(
-        RequestError, match="--identifier is missing: give the flag, set COVERTYPE_IDENTIFIER"
-    ):
-        settings.settle()
+def test_all_that_is_missing_is_told_at_once_with_the_ways_to_set_it():
+    with pytest.raises(RequestError) as missing:
+        settings.settle(identifier="x").require("identifier", "project", "bucket")
+    assert str(missing.value).splitlines() == [
+        "--project is missing: give the flag, set GOOGLE_CLOUD_PROJECT, "
+        "or write project under [tool.covertype] in pyproject.toml.",
+        "--bucket is missing: give the flag, set COVERTYPE_BUCKET, "
+        "or write bucket under [tool.covertype] in pyproject.toml.",
+    ]
+
+
+def test_vertex_is_the_engine_where_a_project_and_a_bucket_are_set(monkeypatch):
+    assert settings.settle().chosen_engine() == ("local", "no project and bucket are set")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("COVERTYPE_BUCKET", "gs://trees/")
+    assert settings.settle().chosen_engine() == ("vertex", "project p and bucket trees are set")
+    assert settings.settle(engine="local").chosen_engine() == ("local", "asked for")
+
+
+def test_plain_http_is_for_addresses_of_this_machine_only():
+    assert settings.settle(api_endpoint="http://127.0.0.1:8080").api_endpoint == "http://127.0.0.1:8080"
+    with pytest.raises(RequestError, match=r"--api-endpoint 'http://example\.com': plain http:// is"):
+        settings.settle(api_endpoint="http://example.com")
 
 
 def test_unknown_name_in_the_file_is_told(table):
     table('lable = "kind"')
-    with pytest.raises(
-        RequestError, match=r"has 'lable', which is no setting\. The settings are: identifier"
-    ):
+    with pytest.raises(RequestError, match=r"has 'lable', which is no setting\. The settings are: identifier"):
         settings.settle(identifier="x")

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import os
+from pathlib import Path
 from urllib.error import URLError
 
 import pandas as pd
@@ -19,7 +20,7 @@ def test_local_file_is_named_by_its_place_and_the_digest_of_its_content(rows, tm
     path = tmp_path / "my rows.csv"
     rows.to_csv(path, index=False)
     source = resolve(path, tmp_path)
-    assert source.path == path
+    assert source.uri == str(path)
     assert source.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
     assert not (tmp_path / "cache").exists()
 
@@ -32,16 +33,16 @@ def test_every_kind_of_table_is_taken_whatever_its_name(rows, tmp_path, written)
     else:
         text = rows.to_csv(index=False).encode()
         path.write_bytes(text if written == "table.csv" else gzip.compress(text))
-    assert resolve(path, tmp_path).path == path
+    assert resolve(path, tmp_path).uri == str(path)
 
 
 def test_sample_is_simulated_here_and_says_so(tmp_path):
     source = resolve("sample:50", tmp_path)
     assert source.name == "sample:50"
     assert "50 simulated rows" in source.description
-    assert source.path.name == "simulated-50.parquet"
-    assert len(pd.read_parquet(source.path)) == 50
-    assert [path.name for path in source.path.parent.iterdir()] == ["simulated-50.parquet"]
+    assert Path(source.uri).name == "simulated-50.parquet"
+    assert len(pd.read_parquet(source.uri)) == 50
+    assert [path.name for path in Path(source.uri).parent.iterdir()] == ["simulated-50.parquet"]
 
 
 def test_sample_keeps_its_fingerprint_from_run_to_run(tmp_path):
@@ -60,7 +61,7 @@ def test_covtype_is_the_public_table_folded_and_kept(rows, tmp_path, monkeypatch
     source = resolve("covtype", tmp_path)
     assert resolve("covtype", tmp_path) == source
     assert calls == [True]
-    pd.testing.assert_frame_equal(pd.read_parquet(source.path).astype(str), rows.astype(str))
+    pd.testing.assert_frame_equal(pd.read_parquet(source.uri).astype(str), rows.astype(str))
 
 
 def test_covtype_without_a_network_says_what_to_do(tmp_path, monkeypatch):

@@ -41,7 +41,8 @@ def test_shipped_source_names_nothing_that_exists_only_at_home(step):
 @each_step
 def test_imports_of_the_shipped_source_are_installed_by_the_step(step):
     """A package that a step imports stands in its packages_to_install, or a machine without it fails."""
-    distributions = {"sklearn": "scikit-learn"}
+    # google.api_core and google.auth come with the client of BigQuery
+    distributions = {"sklearn": "scikit-learn", "google": "google-cloud-bigquery"}
     source = container(step).command[-1]
     imported = {
         instruction.argval.split(".")[0]
@@ -49,7 +50,7 @@ def test_imports_of_the_shipped_source_are_installed_by_the_step(step):
         for instruction in dis.get_instructions(code)
         if instruction.opname == "IMPORT_NAME"
     }
-    standard = {"kfp", "typing", "os", "time", "hashlib", "html"}
+    standard = {"kfp", "typing", "glob", "os", "time", "hashlib", "html"}
     installed = " ".join(container(step).command)
     for module in imported - standard:
         assert f"'{distributions.get(module, module)}==" in installed

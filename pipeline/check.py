@@ -1,0 +1,194 @@
+"""Everything that can be known before a submission: each check passed, failed with what mends it, or was not made."""
+
+import builtins
+import dis
+import re
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline import RequestError, graph
+from pipeline.sources import Source
+
+# https://cloud.google.com/vertex-ai/quotas#pipelines
+MAX_TASKS = 10_000
+MAX_ARTIFACTS = 100  # into and out of one task
+MAX_PARAMETER_BYTES = 131_072
+MAX_CLASSES = MAX_ARTIFACTS - 1
+MAX_BYTES_READ = 200_000_000  # of data that is read for a check: some seconds
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check."""
+
+    name: str
+    state: Literal["passed", "failed", "not checked"]
+    detail: str  # what was found; for a failed one with what mends it
+
+
+class Failed(Exception):
+    """A check failed; the message says why and what mends it."""
+
+
+class NotChecked(Exception):
+    """A check could not be made; the message says why."""
+
+
+def make(name: str, check: Callable[[], str]) -> Check:
+    """Make one check; it returns what it found, or raises Failed or NotChecked."""
+    try:
+        return Check(name, "passed", check())
+    except Failed as failed:
+        return Check(name, "failed", str(failed))
+    except NotChecked as reason:
+        return Check(name, "not checked", str(reason))
+
+
+def require(checks: list[Check]) -> None:
+    """Check that none has failed.
+
+    Raises:
+        RequestError: some have; all of them are in the one message.
+    """
+    failed = [check for check in checks if check.state == "failed"]
+    if failed:
+        raise RequestError("\n".join(f"{check.name}: {check.detail}" for check in failed[:5]))
+
+
+def of_spec(spec: dict[str, Any], parameters: dict[str, Any], source: Source) -> list[Check]:
+    """Make the checks of a compiled spec and its parameters, which need no network.
+
+    Args:
+        spec: The compiled spec.
+        parameters: Values of the pipeline's parameters, those without a default among them.
+        source: The data, to count its classes where it is on this machine.
+    """
+    return [
+        make("spec", lambda: _limits(spec)),
+        make("source", lambda: _sources(spec)),
+        make("packages", lambda: _packages(spec)),
+        make("images", lambda: _images(spec)),
+        make("parameters", lambda: _parameters(spec, parameters)),
+        make("classes", lambda: _classes(source, parameters["label"])),
+    ]
+
+
+def of_names(job_id: str, display_name: str, labels: dict[str, str]) -> str:
+    """Check that the names of a job are within the service's limits, and say what they are."""
+    if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id):
+        raise Failed(f"the job id {job_id!r} is not 1 to 128 of a-z, 0-9 and -. Use a shorter --identifier.")
+    if len(display_name) > 128:
+        raise Failed(f"the display name {display_name!r} is longer than 128 characters. Use a shorter --identifier.")
+    for key, value in labels.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
+            raise Failed(f"the label {key}={value} is not at most 63 of a-z, 0-9, _ and -.")
+    return f"job {job_id}, {len(labels)} labels"
+
+
+def unresolved_names(source: str) -> set[str]:
+    """Return the names that a shipped source uses and does not have: those that exist only where it was written."""
+    namespace: dict[str, Any] = {}
+    code = compile(source, "shipped source", "exec")
+    exec(code, namespace)
+    used = {
+        instruction.argval
+        for inner in _code_objects(code)
+        for instruction in dis.get_instructions(inner)
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
+    return used - namespace.keys() - vars(builtins).keys()
+
+
+def _code_objects(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _code_objects(constant)
+
+
+def _containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the containers of the lightweight components by step."""
+    executors = spec["deploymentSpec"]["executors"]
+    containers = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
+    return {step: container for step, container in containers.items() if "--function_to_execute" in container["args"]}
+
+
+def _limits(spec: dict[str, Any]) -> str:
+    nodes = graph.nodes(spec)
+    if len(nodes) > MAX_TASKS:
+        raise Failed(f"{len(nodes):,} tasks are more than the service's {MAX_TASKS:,}. Make fewer, larger steps.")
+    for name, component in spec["components"].items():
+        for definitions in ("inputDefinitions", "outputDefinitions"):
+            if len(component.get(definitions, {}).get("artifacts", {})) > MAX_ARTIFACTS:
+                raise Failed(f"{name} has more than {MAX_ARTIFACTS} artifacts. Put several into one folder.")
+    for task in spec["root"]["dag"]["tasks"].values():
+        items = task.get("parameterIterator", {}).get("items", {}).get("raw")
+        if items and items.count(",") >= MAX_CLASSES:
+            raise Failed(f"a loop has more than {MAX_CLASSES} items, too many to collect. Loop over fewer.")
+    return f"{spec['pipelineInfo']['name']} compiles, {len(nodes)} tasks and their loops"
+
+
+def _sources(spec: dict[str, Any]) -> str:
+    containers = _containers(spec)
+    for step, container in containers.items():
+        missing = unresolved_names(container["command"][-1])
+        if missing:
+            raise Failed(
+                f"{step} names {', '.join(sorted(missing))}, which its shipped source does not have. "
+                "Import or define it inside the function, or name the function in additional_funcs."
+            )
+    return f"{len(containers)} steps name nothing that is only here"
+
+
+def _packages(spec: dict[str, Any]) -> str:
+    for step, container in _containers(spec).items():
+        installs = re.findall(r"pip install[^&]*", " ".join(container["command"][:-1]))
+        listed = (install for install in installs if "'kfp==" not in install)  # kfp adds itself in a line of its own
+        for package in re.findall(r" '([A-Za-z][^']*)'", " ".join(listed)):
+            if "==" not in package:
+                raise Failed(
+                    f"{step} installs {package} in any version. Pin it: packages_to_install=pinned({package!r})."
+                )
+    return "every package is pinned"
+
+
+def _images(spec: dict[str, Any]) -> str:
+    for step, container in _containers(spec).items():
+        if not re.search(r"[:@]", container.get("image", "").rpartition("/")[2]):
+            raise Failed(f"{step} has the image {container.get('image')!r}, without a tag. Name one as base_image.")
+    return ", ".join(sorted({container["image"] for container in _containers(spec).values()}))
+
+
+def _parameters(spec: dict[str, Any], parameters: dict[str, Any]) -> str:
+    known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    unknown = sorted(parameters.keys() - known.keys())
+    missing = sorted(name for name, p in known.items() if not p.get("isOptional") and name not in parameters)
+    if unknown or missing:
+        raise Failed(f"unknown: {', '.join(unknown) or 'none'}; without a value: {', '.join(missing) or 'none'}.")
+    n_bytes = sum(len(str(value).encode()) for value in parameters.values())
+    if n_bytes > MAX_PARAMETER_BYTES:
+        raise Failed(f"the parameters have {n_bytes:,} bytes, the service takes {MAX_PARAMETER_BYTES:,}. Shorten them.")
+    return f"{len(parameters)} of {len(known)} given, the others have defaults"
+
+
+def _classes(source: Source, label: str) -> str:
+    if not source.files:
+        raise NotChecked("the data is not on this machine; prepare-data counts them and refuses more than 99")
+    if source.n_bytes > MAX_BYTES_READ:
+        raise NotChecked("the data is large; prepare-data counts them and refuses more than 99")
+    from pyarrow import ArrowException
+
+    from steps.prepare_data import read_table
+
+    try:
+        n_classes = len(read_table(source.uri).column(label).unique())
+    except ArrowException as error:
+        raise Failed(f"{source.name} cannot be read: {error}") from error
+    if not 2 <= n_classes <= MAX_CLASSES:
+        raise Failed(
+            f"{label!r} has {n_classes:,} different values; 2 to {MAX_CLASSES} classes can be trained. "
+            "Name a column of classes with --label."
+        )
+    return f"{n_classes} in {label!r}, at most {MAX_CLASSES}"

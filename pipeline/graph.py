@@ -1,0 +1,46 @@
+"""What a compiled spec says of its tasks: their names, what they are shown as, and the loops they run in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Node:
+    """A task of the spec that runs on a machine."""
+
+    name: str
+    display_name: str
+    step: str  # name of its executor, without exec-
+    in_loop: bool
+    item_input: str | None  # the input that takes the loop's item, where one does
+
+
+def load(spec: Path) -> dict[str, Any]:
+    """Read a compiled spec; YAML is a superset of JSON."""
+    return yaml.load(spec.read_text("utf-8"), yaml.CSafeLoader)
+
+
+def nodes(spec: dict[str, Any]) -> list[Node]:
+    """Return the tasks of a spec, each after those that it depends on."""
+    return [*_nodes(spec, spec["root"]["dag"], in_loop=False)]
+
+
+def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Any:
+    waiting = dict(dag["tasks"])
+    while waiting:
+        ready = [name for name, task in waiting.items() if not {*task.get("dependentTasks", ())} & waiting.keys()]
+        for name in ready:
+            task = waiting.pop(name)
+            component = spec["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                iterates = "parameterIterator" in task or "artifactIterator" in task
+                yield from _nodes(spec, component["dag"], in_loop or iterates)
+                continue
+            inputs = task.get("inputs", {}).get("parameters", {})
+            items = [key for key, value in inputs.items() if "-loop-item" in value.get("componentInputParameter", "")]
+            display_name = task.get("taskInfo", {}).get("name", name)
+            step = component["executorLabel"].removeprefix("exec-")
+            yield Node(name, display_name, step, in_loop, items[0] if items else None)

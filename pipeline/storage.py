@@ -1,0 +1,77 @@
+"""Cloud Storage: the objects that data and artifacts travel in. STORAGE_EMULATOR_HOST is followed, as by the SDK."""
+
+import fnmatch
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
+
+
+@cache
+def client(project: str | None = None) -> "Client":
+    """Return a client of Cloud Storage; an emulator is spoken to without credentials."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.storage import Client
+
+    anonymous = AnonymousCredentials() if os.environ.get("STORAGE_EMULATOR_HOST") else None
+    return Client(project=project, credentials=anonymous)
+
+
+def is_object(uri: str) -> bool:
+    """Return whether an address is one of Cloud Storage."""
+    return uri.startswith("gs://")
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return the bucket and the object's name of a gs:// address."""
+    bucket, _, name = uri.removeprefix("gs://").partition("/")
+    return bucket, name
+
+
+def find(uri: str) -> "list[Blob]":
+    """Return the objects at a gs:// address, or those that its glob matches, in the order of their names."""
+    bucket, pattern = split(uri)
+    if not any(character in pattern for character in "*?["):
+        blob = client().bucket(bucket).get_blob(pattern)
+        return [blob] if blob else []
+    prefix = pattern[: min(pattern.find(character) for character in "*?[" if character in pattern)]
+    blobs = client().list_blobs(bucket, prefix=prefix)
+    return sorted((blob for blob in blobs if fnmatch.fnmatchcase(blob.name, pattern)), key=lambda blob: blob.name)
+
+
+def fetch(uri: str, path: Path) -> Path:
+    """Download an object, so that the file is there whole or not at all."""
+    bucket, name = split(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        client().bucket(bucket).blob(name).download_to_filename(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def put(path: Path, uri: str) -> bool:
+    """Upload a file unless the same content is there, and return whether it was sent.
+
+    An object appears only once its upload is complete, and is compared by its CRC32C, so a part is never taken for
+    the whole.
+    """
+    import base64
+
+    import google_crc32c
+
+    checksum = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum.update(block)
+    bucket, name = split(uri)
+    there = client().bucket(bucket).get_blob(name)
+    if there and there.crc32c == base64.b64encode(checksum.digest()).decode():
+        return False
+    client().bucket(bucket).blob(name).upload_from_filename(path, checksum="crc32c")
+    return True

@@ -1,0 +1,146 @@
+import pytest
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Output
+
+from pipeline import RequestError, check, compiler, graph
+from pipeline.check import Check, Failed
+from pipeline.sources import Source
+
+AT_HOME = "a module's constant"
+
+
+@dsl.component(base_image="python:3.11", packages_to_install=["pandas"])
+def loose(rows: Output[Dataset]):
+    print("any version of pandas")
+
+
+@dsl.component(base_image="python:3.11")
+def homesick() -> str:
+    return AT_HOME
+
+
+@dsl.component(base_image="python")
+def untagged():
+    print("any Python")
+
+
+@dsl.component(base_image="python:3.11")
+def fine(number: int) -> int:
+    return number
+
+
+@dsl.pipeline(name="wrong")
+def wrong(name: str, count: int = 1):
+    with dsl.ParallelFor(list(range(100))) as number:
+        fine(number=number)
+    loose()
+    homesick()
+    untagged()
+
+
+@pytest.fixture
+def spec(tmp_path):
+    def of(pipeline):
+        compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml", "vertex")
+        return graph.load(tmp_path / "spec.yaml")
+
+    return of
+
+
+@pytest.fixture
+def source(rows, tmp_path):
+    rows.to_parquet(tmp_path / "rows")
+    return Source("rows", str(tmp_path / "rows"), "", 1, "", (tmp_path / "rows",))
+
+
+def test_training_pipeline_passes_every_check(spec, source):
+    parameters = {"source": "x", "fingerprint": "x", "label": "Cover_Type"}
+    checks = check.of_spec(spec(compiler.load("training")), parameters, source)
+    assert {made.name: made.state for made in checks} == dict.fromkeys(
+        ("spec", "source", "packages", "images", "parameters", "classes"), "passed"
+    )
+
+
+def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
+    checks = check.of_spec(spec(wrong), {"nome": "x", "label": "Elevation"}, source)
+    assert {made.name: (made.state, made.detail) for made in checks} == {
+        "spec": ("failed", "a loop has more than 99 items, too many to collect. Loop over fewer."),
+        "source": (
+            "failed",
+            "homesick names AT_HOME, which its shipped source does not have. "
+            "Import or define it inside the function, or name the function in additional_funcs.",
+        ),
+        "packages": ("failed", "loose installs pandas in any version. Pin it: packages_to_install=pinned('pandas')."),
+        "images": ("failed", "untagged has the image 'python', without a tag. Name one as base_image."),
+        "parameters": ("failed", "unknown: label, nome; without a value: name."),
+        "classes": (
+            "failed",
+            f"'Elevation' has {checks[-1].detail.split()[2]} different values; 2 to 99 classes can be trained. "
+            "Name a column of classes with --label.",
+        ),
+    }
+    with pytest.raises(RequestError, match=r"spec: a loop has .*\nsource: homesick names") as told:
+        check.require(checks)
+    assert str(told.value).count("\n") <= 4
+
+
+def test_too_many_parameter_bytes_are_refused(spec, source):
+    parameters = {"source": "x", "fingerprint": "x" * 200_000, "label": "Cover_Type"}
+    checks = check.of_spec(spec(compiler.load("training")), parameters, source)
+    (failed,) = [made for made in checks if made.state == "failed"]
+    assert failed.detail.startswith("the parameters have 200,011 bytes, the service takes 131,072.")
+
+
+def test_task_with_too_many_artifacts_is_refused(spec, source):
+    large = spec(compiler.load("training"))
+    artifacts = large["components"]["comp-split-data"]["outputDefinitions"]["artifacts"]
+    artifacts |= {f"part_{number}": artifacts["train"] for number in range(100)}
+    assert check.of_spec(large, {"label": "Cover_Type"}, source)[0] == Check(
+        "spec", "failed", "comp-split-data has more than 100 artifacts. Put several into one folder."
+    )
+
+
+@pytest.mark.parametrize(
+    ("job_id", "display_name", "labels", "message"),
+    [
+        ("1-job", "x", {}, "the job id '1-job' is not 1 to 128 of a-z, 0-9 and -"),
+        ("j" * 129, "x", {}, "is not 1 to 128 of"),
+        ("job", "x" * 129, {}, "is longer than 128 characters"),
+        ("job", "x", {"Key": "x"}, "the label Key=x is not at most 63 of"),
+        ("job", "x", {"key": "x" * 64}, "is not at most 63 of"),
+    ],
+)
+def test_names_are_held_to_the_limits_of_the_service(job_id, display_name, labels, message):
+    assert check.of_names("job-1", "name", {"key": "value_1"}) == "job job-1, 1 labels"
+    with pytest.raises(Failed, match=message):
+        check.of_names(job_id, display_name, labels)
+
+
+@dsl.component(base_image="python:3.11")
+def consume(rows: Input[Dataset]):
+    print(rows.path)
+
+
+@dsl.pipeline(name="nested")
+def nested():
+    with dsl.ParallelFor(["a", "b"]) as outer, dsl.ParallelFor([1, 2]) as inner:
+        made = fine(number=inner)
+        loose().after(made)
+    print(outer)
+
+
+def test_graph_names_the_tasks_in_their_order_with_their_loops(spec):
+    training = graph.nodes(spec(compiler.load("training")))
+    assert [(node.name, node.display_name, node.in_loop, node.item_input) for node in training] == [
+        ("prepare-data", "Prepare data", False, None),
+        ("split-data", "Split data", False, None),
+        ("preprocess", "Preprocess", False, None),
+        ("train-model", "Train class model", True, "class_code"),
+        ("combine-models", "Combine models", False, None),
+        ("evaluate-model", "Evaluate model", False, None),
+    ]
+    loops = graph.nodes(spec(nested))
+    assert [(node.name, node.in_loop, node.item_input) for node in loops] == [
+        ("fine", True, "number"),
+        ("loose", True, None),
+    ]

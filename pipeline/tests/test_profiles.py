@@ -1,0 +1,27 @@
+import pytest
+
+from pipeline import profiles
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "profile"), [(0, "small"), (200_000_000, "small"), (200_000_001, "standard"), (3_000_000_000, "large")]
+)
+def test_auto_chooses_by_the_size_of_the_data_and_says_so(n_bytes, profile):
+    assert profiles.choose("auto", n_bytes) == (profile, f"{n_bytes:,} bytes of data")
+
+
+def test_profile_that_is_asked_for_is_taken():
+    assert profiles.choose("large", 0) == ("large", "asked for")
+
+
+@pytest.mark.parametrize("profile", profiles.PROFILES)
+def test_machines_are_within_the_limits_of_the_service(profile):
+    for step in ("train-model", "any other"):
+        machine = profiles.machine(profile, step)
+        assert 1 <= machine.cpus <= 96
+        assert 1 <= machine.memory_gb <= 624
+
+
+def test_steps_that_a_bad_argument_fails_in_are_not_tried_again():
+    assert profiles.retries("prepare-data") == 0
+    assert profiles.retries("train-model") == 2

@@ -1,0 +1,328 @@
+"""The Vertex AI engine, through the real SDK against a server of this machine that runs what is submitted."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import pytest
+
+from pipeline import ROOT, __main__, storage
+from pipeline.covertype import simulate
+
+FAST = ("--data", "sample:1400", "--set", "max_iter=3")
+
+
+@pytest.fixture
+def submit(vertex, local_run):
+    """Submit to the server; the run's own requests are in vertex.requests."""
+    return lambda *arguments: local_run("--identifier", "trees", *arguments)
+
+
+@pytest.fixture
+def jobs(vertex):
+    """What the server was asked to create in this test, in order, with the address that was asked."""
+    before = len(vertex.requests)
+    return lambda: [
+        {"path": path, **body}
+        for method, path, body in vertex.requests[before:]
+        if method == "POST" and re.search(r"/(pipelineJobs\?|schedules)", path)
+    ]
+
+
+def test_run_on_vertex_has_the_figures_of_a_local_run(submit, local_run):
+    there = submit(*FAST)
+    assert there.status == 0, there.err
+    here = local_run("--identifier", "here", "--engine", "local", *FAST)
+    assert there.record.keys() == here.record.keys()
+    assert there.record["metrics"] == here.record["metrics"]
+    assert there.record["data"] == here.record["data"]
+    key = lambda task: (task["name"], str(task["item"]))  # noqa: E731
+    shown = [
+        {"name": t["name"], "item": t["item"], "state": t["state"]} for t in sorted(there.record["tasks"], key=key)
+    ]
+    assert shown == [
+        {"name": t["name"], "item": t["item"], "state": t["state"]} for t in sorted(here.record["tasks"], key=key)
+    ]
+    assert there.record["status"] == "succeeded"
+    assert "Job    https://console.cloud.google.com/vertex-ai/locations/us-central1/pipelines/runs/trees-" in there.err
+
+
+def test_artifacts_of_the_job_are_real(submit, tmp_path):
+    done = submit(*FAST)
+    record = done.record
+    assert record["model"] == f"gs://trees/trees/{record['run_id']}/combine-models/model/model.joblib"
+    model = joblib.load(storage.fetch(record["model"], tmp_path / "model.joblib"))
+    assert model.predict(simulate(20).drop(columns="Cover_Type")).shape == (20,)
+    assert "simulated-1400.parquet" in (done.folder / "report.html").read_text()
+
+
+def test_job_is_named_labelled_and_rooted_by_the_run(submit, jobs):
+    record = submit(*FAST, "--no-wait", "--service-account", "runner@demo.iam.gserviceaccount.com").record
+    (job,) = jobs()
+    assert f"pipelineJobId=trees-training-{record['run_id'].lower()}" in job["path"]
+    assert job["runtimeConfig"]["gcsOutputDirectory"] == f"gs://trees/trees/{record['run_id']}"
+    assert job["runtimeConfig"]["failurePolicy"] in ("PIPELINE_FAILURE_POLICY_FAIL_FAST", 2)
+    assert job["serviceAccount"] == "runner@demo.iam.gserviceaccount.com"
+    assert {"identifier": "trees", "pipeline": "training", "profile": "small"}.items() <= job["labels"].items()
+    assert job["labels"].keys() >= {"engine_version", "git_commit", "git_dirty", "run_id"}
+    executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
+    assert executors["exec-train-model"]["container"]["resources"]["resourceCpuLimit"] == "2"
+
+
+def test_cache_is_left_to_the_tasks_unless_it_is_turned_off(submit, jobs):
+    submit(*FAST, "--no-wait")
+    submit(*FAST, "--no-wait", "--no-cache")
+    asked, off = (json.dumps(job["pipelineSpec"]) for job in jobs())
+    assert asked.count('"enableCache": true') == 6
+    assert '"enableCache": true' not in off
+
+
+def test_no_wait_returns_after_the_submission_and_follow_records_the_rest(submit, capsys):
+    begun = submit(*FAST, "--no-wait")
+    assert begun.status == 0
+    assert begun.record["status"] == "running"
+    follow = re.search(r"python -m pipeline (follow \S+)", begun.err)[1].split()
+    assert __main__.main(follow) == 0
+    ended = json.loads((begun.folder / "run.json").read_text())
+    assert ended["status"] == "succeeded"
+    assert ended["metrics"]["accuracy"] > 0.5
+    assert len(ended["tasks"]) == 12
+    assert re.search(r"train-model\[3\] +succeeded", capsys.readouterr().err)
+
+
+def test_job_of_elsewhere_is_followed_into_a_record_of_its_own(submit, monkeypatch, tmp_path):
+    begun = submit(*FAST, "--no-wait")
+    monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "other"))
+    assert __main__.main(["follow", begun.record["job"].rpartition("/")[2]]) == 0
+    (path,) = (tmp_path / "other" / "trees").glob("2*/run.json")
+    record = json.loads(path.read_text())
+    assert record["metrics"]["accuracy"] > 0.5
+    assert record["parameters"]["max_iter"] == 3
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(vertex, tmp_path):
+    environment = os.environ | {"COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}
+    command = [sys.executable, "run.py", "--identifier", "x", "--data", "sample:1400", "--set", "max_iter=60"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    shown = ""
+    while "started" not in shown:
+        shown += process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    shown += process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    job = re.search(r"python -m pipeline cancel (\S+)", shown)[1]
+    assert f"python -m pipeline follow {job}" in shown
+    assert "Traceback" not in shown
+    record = json.loads(next((tmp_path / "runs" / "x").glob("2*/run.json")).read_text())
+    assert (record["status"], record["job"]) == ("running", job)
+
+    assert __main__.main(["cancel", job]) == 0
+    assert __main__.main(["follow", job]) == 1
+
+
+def test_cancelled_job_is_not_a_success(submit, capsys):
+    begun = submit("--data", "sample:1400", "--set", "max_iter=200", "--no-wait")
+    assert __main__.main(["cancel", begun.record["job"]]) == 0
+    assert "Asked to cancel projects/demo/locations/us-central1/pipelineJobs/trees-" in capsys.readouterr().out
+    assert __main__.main(["follow", begun.record["job"]]) == 1
+    assert json.loads((begun.folder / "run.json").read_text())["status"] == "cancelled"
+
+
+def test_failed_task_is_told_with_its_message_and_the_address_of_its_log(submit, tmp_path):
+    (tmp_path / "rows.csv").write_text("x,kind\n" + "1,a\n2,b\n" * 3 + "3,\n")
+    failed = submit("--data", str(tmp_path / "rows.csv"), "--label", "kind")
+    assert failed.status == 1
+    assert failed.record["status"] == "failed"
+    assert failed.record["tasks"][0]["state"] == "failed"
+    assert "Error: prepare-data failed: The replica workerpool0-0 exited with a non-zero status" in failed.err
+    assert "Log: https://console.cloud.google.com/logs/query;query=resource.type" in failed.err
+    assert "1 of 7 rows have no label in 'kind'" in failed.err  # the last lines of its log
+    assert "Traceback" not in failed.err.split("Log: ")[1]
+
+
+def test_data_is_uploaded_once(submit, rows, tmp_path):
+    rows.to_csv(tmp_path / "my rows.csv", index=False)
+    first = submit("--data", str(tmp_path / "my rows.csv"), "--no-wait")
+    second = submit("--data", str(tmp_path / "my rows.csv"), "--no-wait")
+    uri = f"gs://trees/data/{first.record['data']['fingerprint']}/my rows.csv"
+    assert f"uploaded to {uri}" in first.err
+    assert f"is in {uri}" in second.err
+    assert first.record["parameters"]["source"] == uri
+
+
+def test_interrupted_upload_is_not_taken_for_a_whole_one(vertex, tmp_path):
+    (tmp_path / "rows.csv").write_text("whole file")
+    storage.client().bucket("trees").blob("data/x/rows.csv").upload_from_string("whole")
+    assert storage.put(tmp_path / "rows.csv", "gs://trees/data/x/rows.csv")
+    assert not storage.put(tmp_path / "rows.csv", "gs://trees/data/x/rows.csv")
+    assert storage.client().bucket("trees").blob("data/x/rows.csv").download_as_text() == "whole file"
+
+
+def test_objects_and_globs_are_read_where_they_are(submit, local_run, rows, tmp_path):
+    for part, name in enumerate(("one.csv", "two.csv")):
+        rows[part::2].to_csv(tmp_path / name, index=False)
+        storage.put(tmp_path / name, f"gs://trees/shared/{name}")
+    single = submit("--data", "gs://trees/shared/one.csv", "--set", "max_iter=3")
+    many = submit("--data", "gs://trees/shared/*.csv", "--set", "max_iter=3")
+    assert (single.status, many.status) == (0, 0), many.err
+    assert (single.record["data"]["rows"], many.record["data"]["rows"]) == (700, 1400)
+    assert many.record["parameters"]["source"] == "gs://trees/shared/*.csv"
+
+    here = local_run(
+        "--identifier", "y", "--engine", "local", "--data", "gs://trees/shared/*.csv", "--set", "max_iter=3"
+    )
+    assert here.status == 0, here.err
+
+
+def test_changed_object_has_another_fingerprint(vertex, local_run, rows, tmp_path):
+    fingerprints = []
+    for content in (rows, rows.head(1000)):
+        content.to_csv(tmp_path / "rows.csv", index=False)
+        storage.put(tmp_path / "rows.csv", "gs://trees/changing.csv")
+        done = local_run("--identifier", "x", "--data", "gs://trees/changing.csv", "--no-wait")
+        fingerprints.append(done.record["data"]["fingerprint"])
+    assert len({*fingerprints}) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--region", "nowhere"), r"--region 'nowhere' is no region of Vertex AI\. Near it: "),
+        (("--region", "europe-west4"), "api: project 'demo' or region 'europe-west4' is wrong"),
+        (("--project", "no-such-project"), "api: Ask for the right to submit jobs: gcloud projects add-iam-policy"),
+        (
+            ("--bucket", "missing"),
+            "bucket missing: it does not exist. Make it: gcloud storage buckets create gs://missing",
+        ),
+        (("--data", "gs://trees/missing.csv"), "there is no such object"),
+        (("--schedule", "61 * * * *"), "--schedule '61 \\* \\* \\* \\*': Bad minute"),
+        (("--schedule", "0 6 * * 1", "--timezone", "Mars/Base"), "--timezone 'Mars/Base': expected the name of a time"),
+        (("--data", "bq://demo.trees"), "expected bq://project.dataset.table"),
+    ],
+)
+def test_what_is_wrong_before_a_submission_is_told_and_nothing_is_created(submit, jobs, tmp_path, arguments, message):
+    refused = submit("--data", "sample:1400", *arguments)
+    assert refused.status == 2
+    assert re.search(message, refused.err), refused.err
+    assert "Traceback" not in refused.err
+    assert jobs() == []
+    assert not (tmp_path / "runs" / "trees").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (403, "the submission failed: Not allowed.\nAsk for the right to submit jobs: gcloud projects add-iam"),
+        (400, "the submission failed: Not allowed."),
+        (409, "the submission failed: a job of this id exists. Run the command again for a new id."),
+    ],
+)
+def test_refused_submission_is_told_and_leaves_nothing(submit, vertex, tmp_path, status, message):
+    vertex.fail("POST", "/pipelineJobs?", status, message="Not allowed.")
+    refused = submit(*FAST)
+    assert refused.status == 2
+    assert f"Error: {message}" in refused.err
+    assert not (tmp_path / "runs" / "trees").exists()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_busy_service_is_asked_again(submit, vertex, jobs, status):
+    vertex.fail("POST", "/pipelineJobs?", status, times=2)
+    assert submit(*FAST, "--no-wait").status == 0
+    assert len(jobs()) == 3
+
+
+def test_service_that_stays_busy_is_told(submit, vertex):
+    vertex.fail("POST", "/pipelineJobs?", 503, times=5, message="Busy.")
+    refused = submit(*FAST, "--no-wait")
+    assert refused.status == 2
+    assert "the submission failed: the service does not answer: Busy.\nTry again later." in refused.err
+
+
+def test_submission_whose_answer_was_lost_is_one_job(submit, vertex, jobs):
+    vertex.fail("POST", "/pipelineJobs?", 503, drop=True, act=True)
+    done = submit(*FAST, "--no-wait")
+    assert done.status == 0, done.err
+    assert len(jobs()) == 2  # the second was told that the job exists
+
+
+def test_connection_that_drops_while_watching_is_taken_up_again(submit, vertex):
+    vertex.fail("GET", "/pipelineJobs/", 503, times=3, drop=True)
+    assert submit(*FAST).status == 0
+
+
+def test_schedule_is_replaced_and_removed(submit, jobs):
+    first = submit(*FAST, "--schedule", "0 6 * * 1", "--timezone", "Europe/Berlin")
+    assert first.status == 0, first.err
+    name = re.search(r"Schedule (\S+)", first.out)[1]
+    assert re.search(r"next Mon \d{4}-\d\d-\d\d 06:00 CE", first.out)
+    second = submit(*FAST, "--schedule", "30 7 * * *")
+    asked = jobs()[-1]
+    assert asked["cron"] == "TZ=UTC 30 7 * * *"
+    assert int(asked["maxConcurrentRunCount"]) == 1
+    # the data is read anew each time
+    assert '"enableCache": true' not in json.dumps(asked["createPipelineJobRequest"]["pipelineJob"]["pipelineSpec"])
+    assert re.search(r"Schedule (\S+)", second.out)[1] != name
+    assert "Removed 1 schedule of trees for training." in submit("--unschedule").err
+    assert "Removed 0 schedules" in submit("--unschedule").err
+    assert not Path(first.folder).exists()
+
+
+def test_schedule_needs_a_service(local_run):
+    refused = local_run("--identifier", "x", "--schedule", "0 6 * * 1", "--engine", "local")
+    assert refused.status == 2
+    assert "--schedule needs --engine vertex" in refused.err
+
+
+def test_check_prints_a_line_for_each_and_submits_nothing(submit, jobs, tmp_path):
+    done = submit("--check", *FAST)
+    assert done.status == 0, done.out
+    lines = {line[13:].split(":")[0]: line[:13].strip() for line in done.out.splitlines()}
+    assert lines == {
+        **dict.fromkeys(("spec", "source", "packages", "images", "parameters", "classes", "names", "data"), "passed"),
+        "credentials": "not checked",
+        "api": "passed",
+        "bucket trees": "passed",
+        "service account": "not checked",
+    }
+    assert jobs() == []
+    assert not (tmp_path / "runs" / "trees").exists()
+    assert submit("--check", "--bucket", "missing", *FAST).status == 2
+
+
+def test_settings_that_are_missing_are_told_at_once(local_run, monkeypatch):
+    for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION", "COVERTYPE_BUCKET"):
+        monkeypatch.delenv(name, raising=False)
+    refused = local_run("--identifier", "x", "--engine", "vertex")
+    assert refused.status == 2
+    assert [line.split(" is missing")[0] for line in refused.err.splitlines()] == [
+        "Error: --project",
+        "--region",
+        "--bucket",
+    ]
+
+
+def test_address_of_the_job_is_shown_soon(vertex, tmp_path):
+    """At most 2 s after what importing the SDK alone takes; twice that here, as machines are noisy."""
+    environment = os.environ | {"COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import google.cloud.aiplatform"], check=True)
+    importing = time.perf_counter() - begun
+    command = [sys.executable, "run.py", "--identifier", "x", *FAST, "--no-wait"]
+    begun = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert time.perf_counter() - begun < importing + 4
+
+
+def test_no_secret_of_the_environment_is_written_anywhere(submit, monkeypatch):
+    secret = "s3cr3t-t0k3n"
+    monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", secret)
+    done = submit(*FAST, "--no-wait")
+    files = [path.read_text() for path in done.folder.rglob("*") if path.is_file()]
+    assert secret not in done.out + done.err + "".join(files)

@@ -1,0 +1,583 @@
+"""A stand-in for Vertex AI Pipelines over REST that runs what is submitted, for the real SDK.
+
+The SDK talks to it with api_transport="rest" and api_endpoint=server.url. It is a process of its own, since kfp.local's
+seam, its log and standard output are one for a whole process. Jobs run one after another through the machinery of the
+local engine, in DIR/<job id>; their artifacts go to a Cloud Storage emulator.
+
+    python -m pipeline.tests.vertex_server --port 0 --folder DIR --storage URL
+"""
+
+import argparse
+import json
+import os
+import queue
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+import urllib.request
+import zoneinfo
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from google.protobuf import json_format
+from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
+
+from pipeline import ROOT
+from pipeline.engines.local import _PROCESSES, _preload, _Tasks
+from pipeline.engines.orchestrator import ARTIFACTS, Command, run_graph
+from pipeline.runs import Run, Task
+
+PROJECT_NUMBER = "123456789012"  # replies name projects by number, whatever the request said
+REGIONS = ("us-central1", "europe-west1")
+STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
+STATUS |= {409: "ALREADY_EXISTS", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
+ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+TASK_FAILED = (
+    "The replica workerpool0-0 exited with a non-zero status of 1. To find out more about why your job exited please "
+    "check the logs: https://console.cloud.google.com/logs/viewer?project={project}&resource=ml_job%2Fjob_id%2F{job}"
+    "&advancedFilter=resource.type%3D%22ml_job%22%0Aresource.labels.job_id%3D%22{job}%22"
+)
+DAG_FAILED = "The DAG failed because some tasks failed. The failed tasks are: [{}]."
+JOB_FAILED = (
+    "{}; Job (project_id = {}, job_id = {number}) is failed due to the above error.; Failed to handle the job: "
+    f"{{{{project_number = {PROJECT_NUMBER}, job_id = {{number}}}}}}"
+)
+_LOCK = threading.RLock()  # of all that replies show
+
+
+class Refusal(Exception):
+    """A request that the service answers with an error."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+class VertexServer:
+    """The server in a process of its own, while the context lasts."""
+
+    def __init__(self, folder: Path, storage_url: str):
+        self._command = [sys.executable, "-m", "pipeline.tests.vertex_server"]
+        self._command += ["--folder", str(Path(folder).resolve()), "--storage", storage_url]
+
+    def __enter__(self) -> "VertexServer":
+        self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self.url = self._process.stdout.readline().strip()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+    @property
+    def requests(self) -> list[tuple[str, str, Any]]:
+        """Method, path with query, and parsed body of each request so far."""
+        return [tuple(request) for request in self._ask("/_requests")]
+
+    def fail(self, method: str, path_contains: str, status: int, times: int = 1, **options: Any) -> None:
+        """Make the next requests of a kind fail, as POST /_faults does.
+
+        Args:
+            method: Method of the requests.
+            path_contains: Part of their path with its query.
+            status: Status to answer.
+            times: How many of them.
+            options: message of the error; drop=True to close the connection without an answer; act=True to do what
+                the request asks all the same, so that only the answer is lost.
+        """
+        fault = {"method": method, "path_contains": path_contains, "status": status, "times": times}
+        self._ask("/_faults", json.dumps(fault | options).encode())
+
+    def cancel_all(self) -> None:
+        """Cancel the jobs that have not ended."""
+        self._ask("/_cancel_all", b"")
+
+    def _ask(self, path: str, body: bytes | None = None) -> Any:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url + path, body) as reply:
+            return json.load(reply)
+
+
+class _Job(_Tasks):
+    """A pipeline job as the service shows it, and the hooks of its run, which keep it up to date."""
+
+    def __init__(self, project: str, location: str, job_id: str, body: dict[str, Any], service: "_Service"):
+        self._spec = _checked_spec(body)
+        self._dags = (self._spec.root.dag, *(component.dag for component in self._spec.components.values()))
+        self._folder = service.folder / job_id
+        self._client = service.client
+        super().__init__(SimpleNamespace(folder=self._folder, log=lambda task: Run.log(self._run, task)), progress=None)
+        self._project, self._number = project, _number()
+        self._parent = f"projects/{PROJECT_NUMBER}/locations/{location}"
+        self._details: dict[str, dict[str, Any]] = {}  # by place, like for-loop-1-iteration-0/train-model
+        self._places: dict[int, str] = {}
+        self._logs: dict[str, Path] = {}  # by the number of the custom job
+        self.reply = body | {
+            "name": f"{self._parent}/pipelineJobs/{job_id}",
+            "labels": body.get("labels", {}) | {"vertex-ai-pipelines-run-billing-id": self._number},
+            "createTime": _now(),
+        }
+        self.state = "PENDING"
+        self._parameters = _parameters(self._spec, body["runtimeConfig"].get("parameterValues", {}))
+        self._detail("", job_id, "system.Run", self._parameters)
+
+    @property
+    def state(self) -> str:
+        return self.reply["state"].removeprefix("PIPELINE_STATE_")
+
+    @state.setter
+    def state(self, state: str) -> None:
+        self.reply |= {"state": f"PIPELINE_STATE_{state}", "updateTime": _now()}
+        if state in ("RUNNING", *ENDED):
+            self.reply["startTime" if state == "RUNNING" else "endTime"] = _now()
+
+    def shown(self) -> dict[str, Any]:
+        """Return the job with its tasks, which lists of jobs leave out."""
+        return self.reply | {"jobDetail": {"taskDetails": list(self._details.values())}}
+
+    def log_lines(self, custom_job: str) -> list[str]:
+        """Return what a task of this job has printed."""
+        log = self._logs.get(custom_job)
+        return log.read_text("utf-8").splitlines() if log and log.exists() else []
+
+    def run(self) -> None:
+        """Run the job to its end."""
+        (self._folder / "logs").mkdir(parents=True, exist_ok=True)
+        for dag in self._dags:
+            for task in dag.tasks.values():
+                task.ClearField("retry_policy")  # a step that fails is to fail at once
+        try:
+            parameters = {name: self._mounted(value) for name, value in self._parameters.items()}
+            _preload(self._spec)
+            succeeded = run_graph(self._spec, parameters, self._folder, self)
+            self._finish("SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED")
+        except Exception as error:
+            (self._folder / "logs" / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
+            self._finish("FAILED", f"Internal error: {type(error).__name__}: {error}")
+
+    def cancel(self) -> None:
+        """End the processes of the tasks and let no new one start."""
+        if self.state == "PENDING":
+            self._finish("CANCELLED")
+            return
+        self.state = "CANCELLING"
+        with _PROCESSES:
+            self.stopping = True
+            for process in self._processes:
+                process.kill()
+
+    def started(self, task: Task) -> None:
+        """Nothing to note yet: the task's place is known only when it executes."""
+
+    def execute(self, task: Task, command: Command) -> bool:
+        output_file = Path(command.executor_input["outputs"]["outputFile"])
+        place = output_file.parent.relative_to(self._folder / ARTIFACTS).as_posix()
+        inputs = command.executor_input.get("inputs", {}).get("parameterValues", {})
+        mount = f"{self._folder}/gcs/"
+        inputs = {k: v.replace(mount, "gs://") if isinstance(v, str) else v for k, v in inputs.items()}
+        with _LOCK:
+            self._places[id(task)] = place
+            self._end_groups(besides=_outermost(place))
+            detail = self._detail(place, task.name, "system.ContainerExecution", inputs)
+            self._logs[detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]] = self._run.log(task)
+        return super().execute(task, command)
+
+    def ended(self, task: Task, succeeded: bool, outputs: dict[str, Any]) -> None:
+        artifacts = {
+            name: {
+                "name": f"{self._parent}/metadataStores/default/artifacts/{_number()}",
+                "displayName": name,
+                "uri": self._uploaded(output.uri),
+                "schemaTitle": output.schema_title,
+                "metadata": dict(output.metadata),
+            }
+            for name, output in outputs.items()
+            if hasattr(output, "uri")
+        }
+        with _LOCK:
+            place = self._places.pop(id(task), task.name)  # an importer executes nothing
+            detail = self._detail(place, task.name, "system.ContainerExecution", {})
+            detail["outputs"] = {name: {"artifacts": [artifact]} for name, artifact in artifacts.items()}
+            parameters = {f"output:{name}": output for name, output in outputs.items() if name not in artifacts}
+            detail["execution"]["metadata"] |= parameters
+            job = detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]
+            state = "SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED"
+            self._end(detail, state, TASK_FAILED.format(project=PROJECT_NUMBER, job=job))
+
+    def _detail(self, place: str, name: str, schema: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return the detail of a task, a group or the root, new ones as running."""
+        if place in self._details:
+            return self._details[place]
+        now, detail = _now(), {"taskId": _number(), "taskName": name, "state": "RUNNING"}
+        if place:
+            outside, _, own = place.rpartition("/")
+            iteration = re.fullmatch(r"(.+)-iteration-\d+", own)
+            above = "/".join(filter(None, (outside, iteration[1]))) if iteration else outside
+            group = self._detail(above, above.rpartition("/")[2], "system.DagExecution", {})
+            detail["parentTaskId"] = group["taskId"]
+        if schema == "system.ContainerExecution":
+            detail["executorDetail"] = {"containerDetail": {"mainJob": f"{self._parent}/customJobs/{_number()}"}}
+        titles = {key: task.task_info.name for dag in self._dags for key, task in dag.tasks.items()}
+        self._details[place] = detail | {
+            "createTime": now,
+            "startTime": now,
+            "pipelineTaskStatus": [{"updateTime": now, "state": state} for state in ("PENDING", "RUNNING")],
+            "execution": {
+                "name": f"{self._parent}/metadataStores/default/executions/{_number()}",
+                "displayName": titles.get(name, name),
+                "schemaTitle": schema,
+                "metadata": {f"input:{parameter}": value for parameter, value in inputs.items()},
+            },
+        }
+        return self._details[place]
+
+    def _end(self, detail: dict[str, Any], state: str, message: str) -> None:
+        error = {"error": {"code": 9, "message": message}} if state == "FAILED" else {}
+        detail |= {"state": state, "endTime": _now()} | error
+        detail["pipelineTaskStatus"].append({"updateTime": detail["endTime"], "state": state} | error)
+
+    def _end_groups(self, besides: str | None) -> None:
+        for place, detail in reversed(self._details.items()):  # the inner ones first
+            if place and detail["state"] == "RUNNING" and _outermost(place) != besides:
+                states = {inner["state"] for inner in self._inside(detail)}
+                state = next((state for state in ("FAILED", "CANCELLED") if state in states), "SUCCEEDED")
+                self._end(detail, state, self._failures(detail))
+
+    def _inside(self, detail: dict[str, Any]) -> list[dict[str, Any]]:
+        return [inner for inner in self._details.values() if inner.get("parentTaskId") == detail["taskId"]]
+
+    def _failures(self, detail: dict[str, Any]) -> str:
+        failed = [inner["taskName"] for inner in self._inside(detail) if inner["state"] == "FAILED"]
+        return DAG_FAILED.format(", ".join(failed))
+
+    def _finish(self, state: str, error: str | None = None) -> None:
+        with _LOCK:
+            self._end_groups(besides=None)
+            root = self._details[""]
+            self._end(root, state, error or self._failures(root))
+            if state == "FAILED":
+                message = JOB_FAILED.format(root["error"]["message"], self._project, number=self._number)
+                self.reply["error"] = {"code": 13 if error else 9, "message": message}
+            elif state == "CANCELLED":
+                self.reply["error"] = {"code": 1, "message": "The pipeline job was cancelled."}
+            self.state = state
+
+    def _uploaded(self, uri: str) -> str:
+        local = Path(uri)
+        if not local.is_relative_to(self._folder):
+            return uri  # an importer's
+        root = self.reply["runtimeConfig"]["gcsOutputDirectory"].rstrip("/")
+        target = f"{root}/{local.relative_to(self._folder / ARTIFACTS).as_posix()}"
+        for file in (local, *sorted(local.rglob("*"))):
+            if file.is_file():
+                name = f"{target}/{file.relative_to(local).as_posix()}".removesuffix("/.")
+                storage.Blob.from_uri(name, client=self._client).upload_from_filename(str(file))
+        return target
+
+    def _mounted(self, value: Any) -> Any:
+        """Return the local path of what a gs:// value names: an object, a folder or a pattern, as under /gcs."""
+        named = re.fullmatch(r"(?:gs://|/gcs/)([^/]+)/(.+)", value) if isinstance(value, str) else None
+        if not named:
+            return value
+        bucket, path = named.groups()
+        for blob in self._client.list_blobs(bucket, prefix=path.split("*")[0].rstrip("/")):
+            inside = blob.name.startswith(path.rstrip("/") + "/") and not blob.name.endswith("/")
+            if blob.name == path or inside or fnmatchcase(blob.name, path):
+                local = self._folder / "gcs" / bucket / blob.name
+                local.parent.mkdir(parents=True, exist_ok=True)
+                blob.download_to_filename(str(local))
+        return f"{self._folder}/gcs/{bucket}/{path}"
+
+
+class _Service:
+    """What the server keeps: jobs, schedules, faults and requests."""
+
+    def __init__(self, folder: Path, storage_url: str):
+        self.folder = folder.resolve()
+        options = {"api_endpoint": storage_url}
+        self.client = storage.Client(project="any", credentials=AnonymousCredentials(), client_options=options)
+        self.requests: list[tuple[str, str, Any]] = []
+        self.faults: list[dict[str, Any]] = []
+        self._jobs: dict[tuple[str, str], _Job] = {}
+        self._schedules: dict[tuple[str, str], dict[str, Any]] = {}
+        self._waiting: queue.Queue[_Job | None] = queue.Queue()
+        self._runner = threading.Thread(target=self._run_jobs, daemon=True)
+        self._runner.start()
+
+    def cancel_all(self) -> None:
+        """Cancel the jobs that have not ended."""
+        for job in self._jobs.values():
+            if job.state not in ENDED:
+                job.cancel()
+
+    def close(self) -> None:
+        """Cancel the jobs and wait until their processes have ended."""
+        with _LOCK:
+            self.cancel_all()
+        self._waiting.put(None)
+        self._runner.join(30)
+
+    def _run_jobs(self) -> None:
+        while job := self._waiting.get():
+            with _LOCK:
+                if job.state != "PENDING":  # cancelled
+                    continue
+                job.state = "RUNNING"
+            job.run()
+
+    def take_fault(self, method: str, path: str) -> dict[str, Any]:
+        """Return the fault that a request meets, {} for none, and count it."""
+        for fault in self.faults:
+            if fault["times"] and fault["method"] == method and fault["path_contains"] in path:
+                fault["times"] -= 1
+                return fault
+        return {}
+
+    def answer(self, method: str, path: str, body: Any) -> dict[str, Any]:
+        """Answer a request, or raise a Refusal."""
+        url = urlsplit(path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        if url.path == "/v2/entries:list":  # Cloud Logging
+            (custom_job,) = re.findall(r'job_id="(\d+)"', body["filter"])
+            lines = [line for job in self._jobs.values() for line in job.log_lines(custom_job)]
+            return {"entries": [{"textPayload": line} for line in lines[::-1][: body["pageSize"]]]}
+        pattern = r"/v1/projects/([^/]+)/locations/([^/]+)/(pipelineJobs|schedules)(?:/([^/:]+))?(?::(\w+))?"
+        parts = re.fullmatch(pattern, url.path)
+        if not parts:
+            raise Refusal(404, f"{url.path} was not found on this server.")
+        project, location, kind, name, verb = parts.groups()
+        if project == "no-such-project":
+            raise Refusal(403, f"Permission denied on resource project {project} (or it may not exist).")
+        _check(location in REGIONS, "name", f"The location {location!r} is not supported.")
+        items = self._jobs if kind == "pipelineJobs" else self._schedules
+        item = items.get((location, name))
+        if name and not item:
+            raise Refusal(404, f"{url.path.removeprefix('/v1/')} was not found.")
+        match method, kind, bool(name), verb:
+            case "POST", "pipelineJobs", False, None:
+                return self._create_job(project, location, query.get("pipelineJobId", f"job-{_number()}"), body)
+            case "POST", "schedules", False, None:
+                return self._create_schedule(location, body)
+            case "GET", _, False, None:
+                return _listed(kind, [item for (place, _), item in items.items() if place == location], query)
+            case "GET", _, True, None:
+                return item.shown() if kind == "pipelineJobs" else item
+            case "DELETE", _, True, None:
+                _check(kind == "schedules" or item.state in ENDED, "name", "The job is not in a final state.")
+                del items[location, name]
+                operation = f"projects/{PROJECT_NUMBER}/locations/{location}/operations/{_number()}"
+                empty = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+                return {"name": operation, "done": True, "response": empty}
+            case "POST", "pipelineJobs", True, "cancel":
+                _check(item.state not in ENDED, "name", "The job is in a final state.")
+                item.cancel()
+                return {}
+            case "POST", "schedules", True, ("pause" | "resume"):
+                item |= {"state": "PAUSED" if verb == "pause" else "ACTIVE", "updateTime": _now()}
+                return {}
+        raise Refusal(404, f"{method} {url.path} was not found on this server.")
+
+    def _create_job(self, project: str, location: str, job_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        _check(re.fullmatch("[a-z][-a-z0-9]{0,127}", job_id), "pipeline_job_id", f"Invalid id: {job_id!r}.")
+        job = _Job(project, location, job_id, body, self)
+        if (location, job_id) in self._jobs:
+            raise Refusal(409, f"The PipelineJob {job_id} already exists.")
+        self._jobs[location, job_id] = job
+        self._waiting.put(job)
+        return job.reply
+
+    def _create_schedule(self, location: str, body: dict[str, Any]) -> dict[str, Any]:
+        _checked_spec(body.get("createPipelineJobRequest", {}).get("pipelineJob", {}))
+        _check(int(body.get("maxConcurrentRunCount", 0)) > 0, "max_concurrent_run_count", "It must be positive.")
+        number, now = _number(), _now()
+        schedule = {"name": f"projects/{PROJECT_NUMBER}/locations/{location}/schedules/{number}", "state": "ACTIVE"}
+        schedule |= {"createTime": now, "updateTime": now, "startTime": now, "nextRunTime": _next_run(body["cron"])}
+        self._schedules[location, number] = body | schedule
+        return body | schedule
+
+
+def _listed(kind: str, items: list[Any], query: dict[str, str]) -> dict[str, Any]:
+    """Return a page of jobs or schedules, the newest first; of filters, only equal labels and names count."""
+    terms = [term.partition("=") for term in query.get("filter", "").split(" AND ")]
+    wanted = [(key.strip(), value.strip().strip('"')) for key, _, value in terms]
+    found = []
+    for item in reversed(items):
+        shown = item.reply if kind == "pipelineJobs" else item
+        has = {f"labels.{key}": value for key, value in shown.get("labels", {}).items()}
+        has["display_name"] = shown["displayName"]
+        if all(has.get(key) == value for key, value in wanted if key.startswith(("labels.", "display_name"))):
+            found.append(shown)
+    start, size = int(query.get("pageToken", 0)), int(query.get("pageSize", 100))
+    following = {"nextPageToken": str(start + size)} if start + size < len(found) else {}
+    return {kind: found[start : start + size]} | following
+
+
+def _check(holds: Any, field: str, message: str) -> None:
+    if not holds:
+        raise Refusal(400, f"List of found errors:\t1.Field: {field}; Message: {message}\t")
+
+
+def _checked_spec(body: dict[str, Any]) -> PipelineSpec:
+    """Return the spec of a job, if the service would take what the job says."""
+    _check(len(body.get("displayName", "")) <= 128, "display_name", "The length must be at most 128.")
+    for key, value in body.get("labels", {}).items():
+        valid = re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch(r"[a-z0-9_-]{0,63}", value)
+        _check(valid, "labels", f"Label {key!r}: {value!r} does not conform to the requirements for labels.")
+    runtime = body.get("runtimeConfig", {})
+    directory = runtime.get("gcsOutputDirectory", "")
+    _check(re.match("gs://[^/]+", directory), "runtime_config", f"Invalid output directory: {directory!r}.")
+    try:
+        spec = json_format.ParseDict(body.get("pipelineSpec", {}), PipelineSpec())
+    except (json_format.ParseError, ValueError, TypeError) as error:
+        raise Refusal(400, f"Invalid pipeline spec: {error}") from error
+    name = spec.pipeline_info.name
+    _check(re.fullmatch("[a-z0-9][a-z0-9-]{0,127}", name), "pipeline_spec", f"Invalid pipeline name: {name!r}.")
+    known, given = spec.root.input_definitions.parameters, runtime.get("parameterValues", {})
+    for parameter in given:
+        _check(parameter in known, "runtime_config", f"Unknown parameter: {parameter!r}.")
+    for parameter, definition in known.items():
+        has_value = parameter in given or definition.is_optional or definition.HasField("default_value")
+        _check(has_value, "runtime_config", f"Parameter {parameter!r} has no value.")
+    return spec
+
+
+def _parameters(spec: PipelineSpec, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of all parameters; JSON from protobuf has one kind of number."""
+    values = {}
+    for name, definition in spec.root.input_definitions.parameters.items():
+        if name in given or definition.HasField("default_value"):
+            value = given.get(name, json_format.MessageToDict(definition.default_value))
+            values[name] = int(value) if definition.parameter_type == ParameterType.NUMBER_INTEGER else value
+    return values
+
+
+def _next_run(cron: str) -> str:
+    """Return the next time of a cron expression, which may start with TZ=Area/City."""
+    zone_name, expression = re.fullmatch(r"(?:TZ=(\S+) +)?(.*)", cron).groups()
+    fields = expression.split()
+    _check(len(fields) == 5, "cron", f"Invalid cron expression: {cron!r}.")
+    try:
+        zone = zoneinfo.ZoneInfo(zone_name or "UTC")
+        minutes, hours, days, months, weekdays = map(_cron_field, fields, (0, 0, 1, 1, 0), (59, 23, 31, 12, 6))
+    except (ValueError, KeyError, OSError) as error:  # a name that is a folder of zones is an OSError
+        raise Refusal(400, f"Invalid cron expression: {cron!r}: {error}") from error
+    moment = datetime.now(zone).replace(second=0, microsecond=0)
+    for _ in range(366 * 24 * 60):
+        moment += timedelta(minutes=1)
+        at_time = moment.minute in minutes and moment.hour in hours
+        if at_time and moment.day in days and moment.month in months and moment.isoweekday() % 7 in weekdays:
+            break
+    return _time(moment)
+
+
+def _cron_field(text: str, low: int, high: int) -> set[int]:
+    values = set()
+    for part in text.upper().split(","):
+        span, _, step = part.partition("/")
+        first, _, last = (str(low), "-", str(high)) if span == "*" else span.partition("-")
+        first, last = (WEEKDAYS.index(word) if word in WEEKDAYS else int(word) for word in (first, last or first))
+        if not low <= first <= last <= high:
+            raise ValueError(part)
+        values |= set(range(first, last + 1, int(step or 1)))
+    return values
+
+
+def _outermost(place: str) -> str:
+    return place.split("/")[0].split("-iteration-")[0]
+
+
+def _number() -> str:
+    return str(10**18 + secrets.randbelow(8 * 10**18))  # the service's numbers fill an int64
+
+
+def _now() -> str:
+    return _time(datetime.now(UTC))
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    service: _Service
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = json.loads(raw) if raw else None
+        with _LOCK:
+            if self.path == "/_requests":
+                self._send(200, self.service.requests)
+            elif self.path == "/_cancel_all":
+                self.service.cancel_all()
+                self._send(200, {})
+            elif self.path == "/_faults":
+                self.service.faults.append({"times": 1} | body)
+                self._send(200, {})
+            else:
+                self.service.requests.append((self.command, self.path, body))
+                self._serve(body, self.service.take_fault(self.command, self.path))
+
+    do_POST = do_DELETE = do_PATCH = do_GET
+
+    def _serve(self, body: Any, fault: dict[str, Any]) -> None:
+        status, reply = 200, {}
+        try:
+            if not fault or fault.get("act"):
+                reply = self.service.answer(self.command, self.path, body)
+            if fault:
+                raise Refusal(fault["status"], fault.get("message", "A fault on demand."))
+        except Refusal as refusal:
+            status = refusal.status
+            reply = {"error": {"code": status, "message": str(refusal), "status": STATUS.get(status, "UNKNOWN")}}
+        if fault.get("drop"):
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            self._send(status, reply)
+
+    def _send(self, status: int, reply: Any) -> None:
+        content = json.dumps(reply).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Keep standard error for what goes wrong."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--folder", type=Path, required=True, help="where the jobs run")
+    parser.add_argument("--storage", required=True, help="URL of the Cloud Storage emulator")
+    arguments = parser.parse_args()
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    service = _Service(arguments.folder, arguments.storage)
+    http = ThreadingHTTPServer(("127.0.0.1", arguments.port), type("Handler", (_Handler,), {"service": service}))
+    print(f"http://127.0.0.1:{http.server_port}", flush=True)
+    try:
+        http.serve_forever()
+    finally:
+        service.close()
+
+
+if __name__ == "__main__":
+    main()
