@@ -67,7 +67,7 @@ def of_spec(spec: dict[str, Any], parameters: dict[str, Any], source: Source) ->
     """
     return [
         make("spec", lambda: _limits(spec)),
-        make("source", lambda: _sources(spec)),
+        make("steps", lambda: _steps(spec)),
         make("packages", lambda: _packages(spec)),
         make("images", lambda: _images(spec)),
         make("parameters", lambda: _parameters(spec, parameters)),
@@ -94,18 +94,19 @@ def unresolved_names(source: str) -> set[str]:
     exec(code, namespace)
     used = {
         instruction.argval
-        for inner in _code_objects(code)
+        for inner in code_objects(code)
         for instruction in dis.get_instructions(inner)
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
     }
     return used - namespace.keys() - vars(builtins).keys()
 
 
-def _code_objects(code: types.CodeType) -> Iterator[types.CodeType]:
+def code_objects(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield the code of a module and of all functions in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _code_objects(constant)
+            yield from code_objects(constant)
 
 
 def _containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -130,7 +131,7 @@ def _limits(spec: dict[str, Any]) -> str:
     return f"{spec['pipelineInfo']['name']} compiles, {len(nodes)} tasks and their loops"
 
 
-def _sources(spec: dict[str, Any]) -> str:
+def _steps(spec: dict[str, Any]) -> str:
     containers = _containers(spec)
     for step, container in containers.items():
         missing = unresolved_names(container["command"][-1])

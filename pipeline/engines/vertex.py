@@ -33,7 +33,14 @@ from pipeline.settings import Settings
 from pipeline.sources import Source
 
 # what may pass by itself: too many requests, a service that is busy, a connection that drops
-PASSING = (api.TooManyRequests, api.ServerError, requests.ConnectionError, requests.Timeout, auth.TransportError)
+PASSING = (
+    api.TooManyRequests,
+    api.ServerError,
+    api.RetryError,
+    requests.ConnectionError,
+    requests.Timeout,
+    auth.TransportError,
+)
 LOGIN = "gcloud auth application-default login"
 JOB_STATES: dict[str, State] = {
     "PIPELINE_STATE_SUCCEEDED": "succeeded",
@@ -112,7 +119,7 @@ class VertexEngine:
             "service account": self._check_service_account,
         }
         if made[-1].state == "failed":
-            return made + [Check(name, "not checked", "there are no credentials") for name in online]
+            return made + [Check(name, "not checked", "it takes credentials that work") for name in online]
         return made + [make(name, of) for name, of in online.items()]
 
     def _check_credentials(self) -> str:
@@ -129,7 +136,7 @@ class VertexEngine:
         except auth.RefreshError:
             raise Failed(f"they are expired or revoked. Log in again: {LOGIN}") from None
         except auth.TransportError as error:
-            raise NotChecked(f"the service that knows cannot be reached: {_first_line(error)}") from None
+            raise Failed(f"Google cannot be reached to try them: {_first_line(error)}. Check the network.") from None
         return getattr(credentials, "service_account_email", None) or "found"
 
     def _check_api(self) -> str:
@@ -158,7 +165,7 @@ class VertexEngine:
             f"--project={project}"
         )
         try:
-            bucket = self._retried(lambda: storage.client(project).get_bucket(name))
+            bucket = self._retried(lambda: storage.client(project).get_bucket(name, retry=None))
         except api.NotFound:
             raise Failed(f"it does not exist. Make it: {create}") from None
         except api.Forbidden:

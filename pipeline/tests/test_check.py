@@ -57,7 +57,7 @@ def test_training_pipeline_passes_every_check(spec, source):
     parameters = {"source": "x", "fingerprint": "x", "label": "Cover_Type"}
     checks = check.of_spec(spec(compiler.load("training")), parameters, source)
     assert {made.name: made.state for made in checks} == dict.fromkeys(
-        ("spec", "source", "packages", "images", "parameters", "classes"), "passed"
+        ("spec", "steps", "packages", "images", "parameters", "classes"), "passed"
     )
 
 
@@ -65,7 +65,7 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
     checks = check.of_spec(spec(wrong), {"nome": "x", "label": "Elevation"}, source)
     assert {made.name: (made.state, made.detail) for made in checks} == {
         "spec": ("failed", "a loop has more than 99 items, too many to collect. Loop over fewer."),
-        "source": (
+        "steps": (
             "failed",
             "homesick names AT_HOME, which its shipped source does not have. "
             "Import or define it inside the function, or name the function in additional_funcs.",
@@ -79,7 +79,7 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
             "Name a column of classes with --label.",
         ),
     }
-    with pytest.raises(RequestError, match=r"spec: a loop has .*\nsource: homesick names") as told:
+    with pytest.raises(RequestError, match=r"spec: a loop has .*\nsteps: homesick names") as told:
         check.require(checks)
     assert str(told.value).count("\n") <= 4
 

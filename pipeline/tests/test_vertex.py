@@ -6,14 +6,23 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from kfp.client import client as kfp_client
 
 from pipeline import ROOT, __main__, storage
+from pipeline.check import Check, make
 from pipeline.covertype import simulate
+from pipeline.engines.vertex import VertexEngine
+from pipeline.settings import settle
 
 FAST = ("--data", "sample:1400", "--set", "max_iter=3")
 
@@ -285,7 +294,7 @@ def test_check_prints_a_line_for_each_and_submits_nothing(submit, jobs, tmp_path
     assert done.status == 0, done.out
     lines = {line[13:].split(":")[0]: line[:13].strip() for line in done.out.splitlines()}
     assert lines == {
-        **dict.fromkeys(("spec", "source", "packages", "images", "parameters", "classes", "names", "data"), "passed"),
+        **dict.fromkeys(("spec", "steps", "packages", "images", "parameters", "classes", "names", "data"), "passed"),
         "credentials": "not checked",
         "api": "passed",
         "bucket trees": "passed",
@@ -326,3 +335,92 @@ def test_no_secret_of_the_environment_is_written_anywhere(submit, monkeypatch):
     done = submit(*FAST, "--no-wait")
     files = [path.read_text() for path in done.folder.rglob("*") if path.is_file()]
     assert secret not in done.out + done.err + "".join(files)
+
+
+@pytest.mark.parametrize("ending", ["yaml", "json"])
+def test_spec_for_elsewhere_is_accepted_by_the_sdk_and_by_kfp(vertex, local_run, tmp_path, ending):
+    path = tmp_path / f"spec.{ending}"
+    assert local_run("--compile-only", str(path)).status == 0
+    engine = VertexEngine(settle())
+    values = {"source": "gs://trees/rows.csv", "fingerprint": "x"}
+    job = engine._sdk.PipelineJob("name", str(path), pipeline_root="gs://trees/root", parameter_values=values)
+    assert job.pipeline_spec["pipelineInfo"]["name"] == "covertype-training"
+    # kfp.Client tells a spec by its ending and takes JSON, which is YAML, under this one only
+    as_yaml = path.rename(tmp_path / "renamed.yaml")
+    assert kfp_client._extract_pipeline_yaml(str(as_yaml)).pipeline_spec.pipeline_info.name == "covertype-training"
+
+
+class TestChecksWithCredentials:
+    """What is checked where there is a real service; only what lies across the network is stubbed."""
+
+    @pytest.fixture
+    def engine(self, monkeypatch):
+        for name in ("COVERTYPE_API_ENDPOINT", "STORAGE_EMULATOR_HOST"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NO_GCE_CHECK", "true")
+        return VertexEngine(settle(project="p", region="europe-west4", bucket="trees", service_account="runner@p"))
+
+    @pytest.fixture
+    def credentials(self, monkeypatch, tmp_path):
+        """A key of a service account whose token server answers 400, as for a key that was deleted."""
+
+        class Refuse(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.send_response(400)
+                self.end_headers()
+                self.wfile.write(b'{"error": "invalid_grant", "error_description": "Token has been expired."}')
+
+            def log_message(self, *_):
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            key = rsa.generate_private_key(65537, 2048).private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            account = {"type": "service_account", "client_email": "me@p", "private_key": key.decode()}
+            path = tmp_path / "key.json"
+            path.write_text(json.dumps(account | {"token_uri": f"http://127.0.0.1:{server.server_port}/"}))
+            monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+            yield path
+            server.shutdown()
+
+    def test_no_credentials(self, engine, monkeypatch, tmp_path):
+        monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+        monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+        assert make("credentials", engine._check_credentials) == Check(
+            "credentials", "failed", "there are none. Log in: gcloud auth application-default login"
+        )
+
+    def test_expired_credentials(self, engine, credentials):
+        assert make("credentials", engine._check_credentials) == Check(
+            "credentials", "failed", "they are expired or revoked. Log in again: gcloud auth application-default login"
+        )
+
+    @pytest.mark.parametrize(
+        ("location", "state"),
+        [("EUROPE-WEST4", "passed"), ("EU", "passed"), ("US", "failed"), ("US-CENTRAL1", "failed")],
+    )
+    def test_bucket_lies_in_the_region(self, engine, monkeypatch, location, state):
+        bucket = SimpleNamespace(location=location)
+        client = SimpleNamespace(get_bucket=lambda name, retry: bucket)
+        monkeypatch.setattr(storage, "client", lambda project: client)
+        made = make("bucket", engine._check_bucket)
+        assert made.state == state
+        if state == "failed":
+            assert "the job would run in europe-west4. Use another, or make one: gcloud storage buckets" in made.detail
+
+    @pytest.mark.parametrize(
+        ("granted", "state", "detail"),
+        [
+            (["iam.serviceAccounts.actAs"], "passed", "runner@p may be used"),
+            ([], "failed", "add-iam-policy-binding runner@p --member=user:YOU --role=roles/iam.serviceAccountUser"),
+        ],
+    )
+    def test_service_account_may_be_used(self, engine, monkeypatch, granted, state, detail):
+        reply = SimpleNamespace(ok=True, json=lambda: {"permissions": granted})
+        session = SimpleNamespace(post=lambda url, json, timeout: reply)
+        monkeypatch.setattr(VertexEngine, "_session", session)
+        made = make("service account", engine._check_service_account)
+        assert made.state == state
+        assert detail in made.detail

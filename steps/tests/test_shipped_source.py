@@ -1,12 +1,11 @@
 """What KFP ships of a step: guarded once for all steps."""
 
-import builtins
 import dis
-import types
 
 import pytest
 
 import steps
+from pipeline.check import code_objects, unresolved_names
 
 STEPS = [getattr(steps, name) for name in steps.__all__]
 each_step = pytest.mark.parametrize("step", STEPS, ids=steps.__all__)
@@ -16,26 +15,10 @@ def container(step):
     return step.component_spec.implementation.container
 
 
-def code_objects(code):
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from code_objects(constant)
-
-
 @each_step
 def test_shipped_source_names_nothing_that_exists_only_at_home(step):
     """A step runs where only its own text, that of its additional functions and kfp's names exist."""
-    namespace = {}
-    source = container(step).command[-1]
-    exec(compile(source, step.name, "exec"), namespace)
-    named = {
-        instruction.argval
-        for code in code_objects(compile(source, step.name, "exec"))
-        for instruction in dis.get_instructions(code)
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
-    assert named - namespace.keys() - vars(builtins).keys() == set()
+    assert unresolved_names(container(step).command[-1]) == set()
 
 
 @each_step
