@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +49,12 @@ class Engine(Protocol):
         Raises:
             RequestError: nothing was started.
         """
+
+    def schedule(self, spec: Path, parameters: dict[str, Any], run: Run) -> tuple[str, list[datetime]]:
+        """Run the pipeline at the times of the settings' schedule; return its name and its next times."""
+
+    def unschedule(self, identifier: str, pipeline: str) -> int:
+        """Remove the schedules of a pipeline under an identifier and return how many there were."""
 
 
 def choose(settings: Settings, **options: Any) -> Engine:

@@ -1,12 +1,10 @@
 """The Vertex AI engine: the compiled spec as a PipelineJob, submitted, followed, cancelled and scheduled."""
 
 import contextlib
-import difflib
 import importlib.metadata
-import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -14,34 +12,23 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import requests
-import tenacity
 import yaml
 from cronsim import CronSim
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
 
-from pipeline import RequestError, check, graph, runs, sources, storage
-from pipeline.check import Check, Failed, NotChecked, make
-from pipeline.engines import Progress
+from pipeline import check, graph, runs, sources
+from pipeline.check import Check, make
+from pipeline.engines import Progress, vertex_checks
+from pipeline.engines.vertex_service import Service
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
 
-# what may pass by itself: too many requests, a service that is busy, a connection that drops
-PASSING = (
-    api.TooManyRequests,
-    api.ServerError,
-    api.RetryError,
-    requests.ConnectionError,
-    requests.Timeout,
-    auth.TransportError,
-)
-LOGIN = "gcloud auth application-default login"
 JOB_STATES: dict[str, State] = {
     "PIPELINE_STATE_SUCCEEDED": "succeeded",
     "PIPELINE_STATE_FAILED": "failed",
@@ -70,8 +57,7 @@ class VertexEngine:
         self.wait = wait
         self.caching = caching
         self.experiment = experiment
-        endpoint = settings.api_endpoint or ""
-        self.is_local = urlsplit(endpoint).scheme == "http"  # settings allow it for this machine's addresses only
+        self.service = Service(settings)
 
     # names
 
@@ -101,101 +87,18 @@ class VertexEngine:
 
     def place(self, source: Source) -> tuple[Source, str]:
         """Upload files into the bucket, unless they are there; see pipeline.engines.Engine."""
-        with self._told("the data was not uploaded"):
-            placed, sent = self._retried(lambda: sources.upload(source, self.settings.bucket))
+        with self.service.told("the data was not uploaded"):
+            placed, sent = self.service.retried(lambda: sources.upload(source, self.settings.bucket))
         return placed, f"{'uploaded to' if sent else 'is in'} {placed.uri}" if source.files else ""
 
     def checks(self, run: Run, source: Source) -> list[Check]:
         """Check the names of the job, then what needs credentials and a network; see pipeline.engines.Engine."""
         names = (self.job_id(run), _display_name(run), self.labels(run))
-        made = [
+        return [
             make("names", lambda: check.of_names(*names)),
             Check("data", "passed", source.description),  # it was found, or there would be no source
-            make("credentials", self._check_credentials),
+            *vertex_checks.online(self.service),
         ]
-        online = {
-            "api": self._check_api,
-            f"bucket {self.settings.bucket}": self._check_bucket,
-            "service account": self._check_service_account,
-        }
-        if made[-1].state == "failed":
-            return made + [Check(name, "not checked", "it takes credentials that work") for name in online]
-        return made + [make(name, of) for name, of in online.items()]
-
-    def _check_credentials(self) -> str:
-        if self.is_local:
-            raise NotChecked(f"{self.settings.api_endpoint} is on this machine and asked without credentials")
-        import google.auth
-        import google.auth.transport.requests
-
-        try:
-            credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-            credentials.refresh(google.auth.transport.requests.Request())
-        except auth.DefaultCredentialsError:
-            raise Failed(f"there are none. Log in: {LOGIN}") from None
-        except auth.RefreshError:
-            raise Failed(f"they are expired or revoked. Log in again: {LOGIN}") from None
-        except auth.TransportError as error:
-            raise Failed(f"Google cannot be reached to try them: {_first_line(error)}. Check the network.") from None
-        return getattr(credentials, "service_account_email", None) or "found"
-
-    def _check_api(self) -> str:
-        project, region = self.settings.project, self.settings.region
-        try:
-            self._retried(lambda: self._jobs.list_pipeline_jobs(request={"parent": self._parent, "page_size": 1}))
-        except api.Forbidden as error:
-            if "SERVICE_DISABLED" in str(error) or "has not been used" in str(error):
-                command = f"gcloud services enable aiplatform.googleapis.com --project={project}"
-                raise Failed(f"Vertex AI is off in project {project}. Turn it on: {command}") from None
-            raise Failed(_forbidden(project)) from None
-        except api.NotFound:
-            raise Failed(
-                f"there is no project {project!r} with region {region!r}. List: gcloud projects list"
-            ) from None
-        except PASSING as error:
-            raise Failed(f"Vertex AI in {region} does not answer: {_first_line(error)}. Try again.") from None
-        except api.GoogleAPICallError as error:
-            raise Failed(f"project {project!r} or region {region!r} is wrong: {_first_line(error)}") from None
-        return f"project {project}, region {region}"
-
-    def _check_bucket(self) -> str:
-        name, region, project = self.settings.bucket, self.settings.region, self.settings.project
-        create = (
-            f"gcloud storage buckets create gs://{name} --location={region} --uniform-bucket-level-access "
-            f"--project={project}"
-        )
-        try:
-            bucket = self._retried(lambda: storage.client(project).get_bucket(name, retry=None))
-        except api.NotFound:
-            raise Failed(f"it does not exist. Make it: {create}") from None
-        except api.Forbidden:
-            grant = f"gcloud storage buckets add-iam-policy-binding gs://{name} --member=user:YOU --role="
-            raise Failed(f"you may not read it. Ask for: {grant}roles/storage.legacyBucketReader") from None
-        except PASSING as error:
-            raise Failed(f"Cloud Storage does not answer: {_first_line(error)}. Try again.") from None
-        location = (bucket.location or "").lower()
-        if self.is_local:
-            return "exists, at an emulator"
-        if location != region and not region.startswith({"eu": "europe"}.get(location, location) + "-"):
-            raise Failed(f"it lies in {location}, the job would run in {region}. Use another, or make one: {create}")
-        return f"exists, in {location}"
-
-    def _check_service_account(self) -> str:
-        account = self.settings.service_account
-        if not account:
-            raise NotChecked("none is named: the project's default Compute Engine account will be used")
-        if self.is_local:
-            raise NotChecked("there is no IAM on this machine")
-        url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
-        permission = "iam.serviceAccounts.actAs"
-        try:
-            reply = self._session.post(url, json={"permissions": [permission]}, timeout=30)
-        except PASSING as error:
-            raise NotChecked(f"IAM cannot be reached: {_first_line(error)}") from None
-        if reply.ok and permission in reply.json().get("permissions", ()):
-            return f"{account} may be used"
-        grant = f"gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU"
-        raise Failed(f"you may not use {account}. Ask for: {grant} --role=roles/iam.serviceAccountUser")
 
     # a run
 
@@ -212,8 +115,8 @@ class VertexEngine:
             RequestError: the service refused it or could not be reached, and no job was created.
         """
         job_id = self.job_id(run)
-        with self._told("the submission failed"):
-            experiment = self._sdk.Experiment.get_or_create(run.identifier) if self.experiment else None
+        with self.service.told("the submission failed"):
+            experiment = self.service.sdk.Experiment.get_or_create(run.identifier) if self.experiment else None
             job = self._job(spec, parameters, run, job_id)
             tries = 0
 
@@ -227,12 +130,12 @@ class VertexEngine:
                     if tries == 1:
                         raise  # else an earlier try got through, though its answer did not
 
-            self._retried(create)
-        run.job, run.url = f"{self._parent}/pipelineJobs/{job_id}", self.url(job_id)
+            self.service.retried(create)
+        run.job, run.url = f"{self.service.parent}/pipelineJobs/{job_id}", self.url(job_id)
         run.save()
 
     def _job(self, spec: Path, parameters: dict[str, Any], run: Run, job_id: str) -> Any:
-        return self._sdk.PipelineJob(
+        return self.service.sdk.PipelineJob(
             display_name=_display_name(run),
             template_path=str(spec),
             job_id=job_id,
@@ -263,12 +166,12 @@ class VertexEngine:
 
     def cancel(self, job: str) -> None:
         """Ask the service to cancel a job."""
-        with self._told("the job was not cancelled"):
-            self._retried(lambda: self._jobs.cancel_pipeline_job(name=self.resource_name(job)))
+        with self.service.told("the job was not cancelled"):
+            self.service.retried(lambda: self.service.jobs.cancel_pipeline_job(name=self.resource_name(job)))
 
     def resource_name(self, job: str) -> str:
         """Return the whole name of a job that is named by its id or its whole name."""
-        return job if "/" in job else f"{self._parent}/pipelineJobs/{job}"
+        return job if "/" in job else f"{self.service.parent}/pipelineJobs/{job}"
 
     def recorded(self, job: str) -> Run:
         """Return the record of the run that submitted a job; one is made here if it was submitted elsewhere.
@@ -279,7 +182,7 @@ class VertexEngine:
         name, runs_dir = self.resource_name(job), self.settings.runs_dir
         if run := runs.of_job(runs_dir, name):
             return run
-        with self._told(f"the job {job} cannot be read"):
+        with self.service.told(f"the job {job} cannot be read"):
             found = self._get(name)
         labels = dict(found.labels)
         parameters = _plain(found.runtime_config.parameter_values)
@@ -301,7 +204,7 @@ class VertexEngine:
         return run
 
     def _get(self, name: str) -> Any:
-        return self._retried(lambda: self._jobs.get_pipeline_job(name=name), attempts=20)
+        return self.service.retried(lambda: self.service.jobs.get_pipeline_job(name=name), attempts=20)
 
     def _update(self, job: Any, nodes: list[graph.Node], tasks: dict[int, Task], run: Run, progress: Progress) -> None:
         by_name = {name: node for node in nodes for name in (node.display_name, node.name)}
@@ -341,7 +244,7 @@ class VertexEngine:
 
     def _log_lines(self, query: str) -> list[str]:
         """Return the last lines of a log, none where Cloud Logging does not give them."""
-        base = self.settings.api_endpoint if self.is_local else "https://logging.googleapis.com"
+        base = self.settings.api_endpoint if self.service.is_local else "https://logging.googleapis.com"
         body = {
             "resourceNames": [f"projects/{self.settings.project}"],
             "filter": query,
@@ -349,7 +252,9 @@ class VertexEngine:
             "pageSize": N_LOG_LINES,
         }
         try:
-            entries = self._session.post(f"{base}/v2/entries:list", json=body, timeout=30).json().get("entries", [])
+            entries = (
+                self.service.session.post(f"{base}/v2/entries:list", json=body, timeout=30).json().get("entries", [])
+            )
         except (requests.RequestException, auth.GoogleAuthError, ValueError):
             return []
         return [entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "") for entry in entries[::-1]]
@@ -368,10 +273,13 @@ class VertexEngine:
             The name of the schedule and its next three times.
         """
         cron, timezone = self.settings.schedule, self.settings.timezone
-        with self._told("the schedule was not created"):
+        name = _schedule_name(run.identifier, run.pipeline)
+        with self.service.told("the schedule was not created"):
             former = self._schedules(run.identifier, run.pipeline)
             job = self._job(spec, parameters, run, self.job_id(run))
-            created = self._sdk.PipelineJobSchedule(job, display_name=_schedule_name(run.identifier, run.pipeline))
+            created = self.service.sdk.PipelineJobSchedule(
+                job, display_name=_schedule_name(run.identifier, run.pipeline)
+            )
             created.create(
                 f"TZ={timezone} {cron}",
                 max_concurrent_run_count=1,
@@ -383,7 +291,7 @@ class VertexEngine:
 
     def unschedule(self, identifier: str, pipeline: str) -> int:
         """Delete the schedules of a pipeline under an identifier and return how many there were."""
-        with self._told("the schedule was not removed"):
+        with self.service.told("the schedule was not removed"):
             schedules = self._schedules(identifier, pipeline)
             for schedule in schedules:
                 schedule.delete()
@@ -391,82 +299,7 @@ class VertexEngine:
 
     def _schedules(self, identifier: str, pipeline: str) -> list[Any]:
         wanted = f'display_name="{_schedule_name(identifier, pipeline)}"'
-        return self._retried(lambda: self._sdk.PipelineJobSchedule.list(filter=wanted))
-
-    # the connection
-
-    @property
-    def _sdk(self) -> Any:
-        from google.cloud import aiplatform
-
-        if not getattr(self, "_initialised", False):
-            local = {"credentials": AnonymousCredentials(), "api_transport": "rest"} if self.is_local else {}
-            try:
-                aiplatform.init(
-                    project=self.settings.project,
-                    location=self.settings.region,
-                    staging_bucket=f"gs://{self.settings.bucket}",
-                    api_endpoint=self.settings.api_endpoint,
-                    **local,
-                )
-            except ValueError:
-                regions = sorted(aiplatform.constants.base.SUPPORTED_REGIONS)
-                nearest = difflib.get_close_matches(self.settings.region, regions, n=3, cutoff=0)
-                raise RequestError(
-                    f"--region {self.settings.region!r} is no region of Vertex AI. Near it: {', '.join(nearest)}."
-                ) from None
-            for module in ("base", "pipeline_jobs", "pipeline_job_schedules"):  # they print what is told here
-                logging.getLogger(f"google.cloud.aiplatform.{module}").setLevel(logging.WARNING)
-            self._initialised = True
-        return aiplatform
-
-    @property
-    def _jobs(self) -> Any:
-        from google.cloud.aiplatform import initializer, utils
-
-        _ = self._sdk
-        if not hasattr(self, "_client"):
-            self._client = initializer.global_config.create_client(client_class=utils.PipelineJobClientWithOverride)
-        return self._client
-
-    @property
-    def _session(self) -> requests.Session:
-        """A session for the services that the SDK does not speak to."""
-        if self.is_local:
-            return requests.Session()
-        import google.auth
-        from google.auth.transport.requests import AuthorizedSession
-
-        return AuthorizedSession(google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])[0])
-
-    @property
-    def _parent(self) -> str:
-        return f"projects/{self.settings.project}/locations/{self.settings.region}"
-
-    def _retried(self, call: Callable[[], Any], attempts: int = 5) -> Any:
-        """Make a call, again with growing pauses while what hinders it may pass."""
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(PASSING),
-            wait=tenacity.wait_exponential(multiplier=self.settings.poll_seconds / 5, max=60),
-            stop=tenacity.stop_after_attempt(attempts),
-            reraise=True,
-        )(call)
-
-    @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Turn what the service or the network refuse into a message with the way out."""
-        try:
-            yield
-        except api.Conflict:
-            raise RequestError(f"{what}: a job of this id exists. Run the command again for a new id.") from None
-        except (api.Forbidden, api.Unauthorized) as error:
-            raise RequestError(f"{what}: {_first_line(error)}\n{_forbidden(self.settings.project)}") from None
-        except (auth.DefaultCredentialsError, auth.RefreshError):
-            raise RequestError(f"{what}: there are no valid credentials. Log in: {LOGIN}") from None
-        except PASSING as error:
-            raise RequestError(f"{what}: the service does not answer: {_first_line(error)}\nTry again later.") from None
-        except api.GoogleAPICallError as error:
-            raise RequestError(f"{what}: {_first_line(error)}") from None
+        return self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
 
 
 @contextlib.contextmanager
@@ -512,19 +345,3 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, str) and hasattr(value, "__iter__"):
         return [_plain(inner) for inner in value]
     return value
-
-
-def _forbidden(project: str) -> str:
-    return (
-        "Ask for the right to submit jobs: "
-        f"gcloud projects add-iam-policy-binding {project} --member=user:YOU --role=roles/aiplatform.user"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first line of what a service or the network said, short enough for one line."""
-    response = getattr(error, "response", None)
-    message = str(error)
-    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # over gRPC there is no response
-        message = response.json()["error"]["message"]
-    return (message.strip().splitlines() or [type(error).__name__])[0][:300]

@@ -21,7 +21,9 @@ from kfp.client import client as kfp_client
 from pipeline import ROOT, __main__, storage
 from pipeline.check import Check, make
 from pipeline.covertype import simulate
+from pipeline.engines import vertex_checks
 from pipeline.engines.vertex import VertexEngine
+from pipeline.engines.vertex_service import Service
 from pipeline.settings import settle
 
 FAST = ("--data", "sample:1400", "--set", "max_iter=3")
@@ -343,7 +345,7 @@ def test_spec_for_elsewhere_is_accepted_by_the_sdk_and_by_kfp(vertex, local_run,
     assert local_run("--compile-only", str(path)).status == 0
     engine = VertexEngine(settle())
     values = {"source": "gs://trees/rows.csv", "fingerprint": "x"}
-    job = engine._sdk.PipelineJob("name", str(path), pipeline_root="gs://trees/root", parameter_values=values)
+    job = engine.service.sdk.PipelineJob("name", str(path), pipeline_root="gs://trees/root", parameter_values=values)
     assert job.pipeline_spec["pipelineInfo"]["name"] == "covertype-training"
     # kfp.Client tells a spec by its ending and takes JSON, which is YAML, under this one only
     as_yaml = path.rename(tmp_path / "renamed.yaml")
@@ -354,11 +356,11 @@ class TestChecksWithCredentials:
     """What is checked where there is a real service; only what lies across the network is stubbed."""
 
     @pytest.fixture
-    def engine(self, monkeypatch):
+    def service(self, monkeypatch):
         for name in ("COVERTYPE_API_ENDPOINT", "STORAGE_EMULATOR_HOST"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("NO_GCE_CHECK", "true")
-        return VertexEngine(settle(project="p", region="europe-west4", bucket="trees", service_account="runner@p"))
+        return Service(settle(project="p", region="europe-west4", bucket="trees", service_account="runner@p"))
 
     @pytest.fixture
     def credentials(self, monkeypatch, tmp_path):
@@ -385,15 +387,15 @@ class TestChecksWithCredentials:
             yield path
             server.shutdown()
 
-    def test_no_credentials(self, engine, monkeypatch, tmp_path):
+    def test_no_credentials(self, service, monkeypatch, tmp_path):
         monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
         monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-        assert make("credentials", engine._check_credentials) == Check(
+        assert make("credentials", lambda: vertex_checks.credentials(service)) == Check(
             "credentials", "failed", "there are none. Log in: gcloud auth application-default login"
         )
 
-    def test_expired_credentials(self, engine, credentials):
-        assert make("credentials", engine._check_credentials) == Check(
+    def test_expired_credentials(self, service, credentials):
+        assert make("credentials", lambda: vertex_checks.credentials(service)) == Check(
             "credentials", "failed", "they are expired or revoked. Log in again: gcloud auth application-default login"
         )
 
@@ -401,11 +403,11 @@ class TestChecksWithCredentials:
         ("location", "state"),
         [("EUROPE-WEST4", "passed"), ("EU", "passed"), ("US", "failed"), ("US-CENTRAL1", "failed")],
     )
-    def test_bucket_lies_in_the_region(self, engine, monkeypatch, location, state):
+    def test_bucket_lies_in_the_region(self, service, monkeypatch, location, state):
         bucket = SimpleNamespace(location=location)
         client = SimpleNamespace(get_bucket=lambda name, retry: bucket)
         monkeypatch.setattr(storage, "client", lambda project: client)
-        made = make("bucket", engine._check_bucket)
+        made = make("bucket", lambda: vertex_checks.bucket(service))
         assert made.state == state
         if state == "failed":
             assert "the job would run in europe-west4. Use another, or make one: gcloud storage buckets" in made.detail
@@ -417,10 +419,10 @@ class TestChecksWithCredentials:
             ([], "failed", "add-iam-policy-binding runner@p --member=user:YOU --role=roles/iam.serviceAccountUser"),
         ],
     )
-    def test_service_account_may_be_used(self, engine, monkeypatch, granted, state, detail):
+    def test_service_account_may_be_used(self, service, monkeypatch, granted, state, detail):
         reply = SimpleNamespace(ok=True, json=lambda: {"permissions": granted})
         session = SimpleNamespace(post=lambda url, json, timeout: reply)
-        monkeypatch.setattr(VertexEngine, "_session", session)
-        made = make("service account", engine._check_service_account)
+        monkeypatch.setattr(Service, "session", session)
+        made = make("service account", lambda: vertex_checks.service_account(service))
         assert made.state == state
         assert detail in made.detail

@@ -1,0 +1,94 @@
+"""The checks of a submission to Vertex AI that need credentials and a network; what mends a failed one is a command."""
+
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+
+from pipeline import storage
+from pipeline.check import Check, Failed, NotChecked, make
+from pipeline.engines.vertex_service import LOGIN, PASSING, Service, first_line, forbidden
+
+
+def online(service: Service) -> list[Check]:
+    """Check that there are credentials that work, and with them the API, the bucket and the service account."""
+    made = make("credentials", lambda: credentials(service))
+    checks = {"api": api_is_on, f"bucket {service.settings.bucket}": bucket, "service account": service_account}
+    if made.state == "failed":
+        return [made, *(Check(name, "not checked", "it takes credentials that work") for name in checks)]
+    return [made, *(make(name, lambda check=check: check(service)) for name, check in checks.items())]
+
+
+def credentials(service: Service) -> str:
+    if service.is_local:
+        raise NotChecked(f"{service.settings.api_endpoint} is on this machine and asked without credentials")
+    import google.auth
+    import google.auth.transport.requests
+
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials.refresh(google.auth.transport.requests.Request())
+    except auth.DefaultCredentialsError:
+        raise Failed(f"there are none. Log in: {LOGIN}") from None
+    except auth.RefreshError:
+        raise Failed(f"they are expired or revoked. Log in again: {LOGIN}") from None
+    except auth.TransportError as error:
+        raise Failed(f"Google cannot be reached to try them: {first_line(error)}. Check the network.") from None
+    return getattr(credentials, "service_account_email", None) or "found"
+
+
+def api_is_on(service: Service) -> str:
+    project, region = service.settings.project, service.settings.region
+    try:
+        service.retried(lambda: service.jobs.list_pipeline_jobs(request={"parent": service.parent, "page_size": 1}))
+    except api.Forbidden as error:
+        if "SERVICE_DISABLED" in str(error) or "has not been used" in str(error):
+            command = f"gcloud services enable aiplatform.googleapis.com --project={project}"
+            raise Failed(f"Vertex AI is off in project {project}. Turn it on: {command}") from None
+        raise Failed(forbidden(project)) from None
+    except api.NotFound:
+        raise Failed(f"there is no project {project!r} with region {region!r}. List: gcloud projects list") from None
+    except PASSING as error:
+        raise Failed(f"Vertex AI in {region} does not answer: {first_line(error)}. Try again.") from None
+    except api.GoogleAPICallError as error:
+        raise Failed(f"project {project!r} or region {region!r} is wrong: {first_line(error)}") from None
+    return f"project {project}, region {region}"
+
+
+def bucket(service: Service) -> str:
+    name, region, project = service.settings.bucket, service.settings.region, service.settings.project
+    create = (
+        f"gcloud storage buckets create gs://{name} --location={region} --uniform-bucket-level-access "
+        f"--project={project}"
+    )
+    try:
+        bucket = service.retried(lambda: storage.client(project).get_bucket(name, retry=None))
+    except api.NotFound:
+        raise Failed(f"it does not exist. Make it: {create}") from None
+    except api.Forbidden:
+        grant = f"gcloud storage buckets add-iam-policy-binding gs://{name} --member=user:YOU --role="
+        raise Failed(f"you may not read it. Ask for: {grant}roles/storage.legacyBucketReader") from None
+    except PASSING as error:
+        raise Failed(f"Cloud Storage does not answer: {first_line(error)}. Try again.") from None
+    location = (bucket.location or "").lower()
+    if service.is_local:
+        return "exists, at an emulator"
+    if location != region and not region.startswith({"eu": "europe"}.get(location, location) + "-"):
+        raise Failed(f"it lies in {location}, the job would run in {region}. Use another, or make one: {create}")
+    return f"exists, in {location}"
+
+
+def service_account(service: Service) -> str:
+    account = service.settings.service_account
+    if not account:
+        raise NotChecked("none is named: the project's default Compute Engine account will be used")
+    if service.is_local:
+        raise NotChecked("there is no IAM on this machine")
+    url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
+    permission = "iam.serviceAccounts.actAs"
+    try:
+        reply = service.session.post(url, json={"permissions": [permission]}, timeout=30)
+    except PASSING as error:
+        raise NotChecked(f"IAM cannot be reached: {first_line(error)}") from None
+    if reply.ok and permission in reply.json().get("permissions", ()):
+        return f"{account} may be used"
+    grant = f"gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU"
+    raise Failed(f"you may not use {account}. Ask for: {grant} --role=roles/iam.serviceAccountUser")
