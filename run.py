@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import RequestError
+from pipeline import command_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Flag = typer.Option
@@ -128,14 +128,8 @@ def run(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0 done, 1 the run failed, 2 the request was wrong."""
-    try:
-        app(argv)
-    except SystemExit as end:
-        return end.code
-    except RequestError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    """Run the command and return its exit status."""
+    return command_line(app, argv)
 
 
 if __name__ == "__main__":

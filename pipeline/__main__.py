@@ -1,11 +1,12 @@
 """The verbs for what ran: python -m pipeline VERB"""
 
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from pipeline import RequestError
+from pipeline import RequestError, command_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 Job = Annotated[str, typer.Argument(help="Id or whole name of a job.")]
@@ -56,14 +57,8 @@ def _vertex(job: str, project: str | None, region: str | None):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a verb and return its exit status: 0 done, 1 the run failed, 2 the request was wrong."""
-    try:
-        app(argv, prog_name="python -m pipeline")
-    except SystemExit as end:
-        return end.code
-    except RequestError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    """Run a verb and return its exit status."""
+    return command_line(partial(app, prog_name="python -m pipeline"), argv)
 
 
 if __name__ == "__main__":

@@ -277,9 +277,7 @@ class VertexEngine:
         with self.service.told("the schedule was not created"):
             former = self._schedules(run.identifier, run.pipeline)
             job = self._job(spec, parameters, run, self.job_id(run))
-            created = self.service.sdk.PipelineJobSchedule(
-                job, display_name=_schedule_name(run.identifier, run.pipeline)
-            )
+            created = self.service.sdk.PipelineJobSchedule(job, display_name=name)
             created.create(
                 f"TZ={timezone} {cron}",
                 max_concurrent_run_count=1,
