@@ -43,6 +43,7 @@ def run(
     timezone: Annotated[str | None, Flag(metavar="TZ", help="Time zone of the schedule; UTC by default.")] = None,
     unschedule: Annotated[bool, Flag("--unschedule", help="Remove the schedule.")] = False,
     no_cache: Annotated[bool, Flag("--no-cache", help="Take no task's result from a cache.")] = False,
+    isolated: Annotated[bool, Flag("--isolated", help="Run each step here with exactly its own packages.")] = False,
     no_wait: Annotated[bool, Flag("--no-wait", help="Return after the submission.")] = False,
     experiment: Annotated[bool, Flag("--experiment", help="Log to the experiment of the identifier's name.")] = False,
     project: Annotated[str | None, Flag(help="Google Cloud project.")] = None,
@@ -82,7 +83,7 @@ def run(
     from pipeline import console, engines, graph, runs, sources
 
     settled.require("identifier")
-    chosen = engines.choose(settled, wait=not no_wait, caching=caching, experiment=experiment)
+    chosen = engines.choose(settled, wait=not no_wait, caching=caching, experiment=experiment, isolated=isolated)
     console.show(f"Engine {engine}: {engine_reason}")
     if unschedule:
         removed = chosen.unschedule(settled.identifier, pipeline)

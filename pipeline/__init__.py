@@ -1,5 +1,6 @@
 """The pipelines, and what compiles, runs and records them."""
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,3 +24,8 @@ def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
     except RequestError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"Error: the disk is full: {error}. Free some space and run again.", file=sys.stderr)
+        return 1

@@ -109,13 +109,6 @@ def code_objects(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from code_objects(constant)
 
 
-def _containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the containers of the lightweight components by step."""
-    executors = spec["deploymentSpec"]["executors"]
-    containers = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
-    return {step: container for step, container in containers.items() if "--function_to_execute" in container["args"]}
-
-
 def _limits(spec: dict[str, Any]) -> str:
     nodes = graph.nodes(spec)
     if len(nodes) > MAX_TASKS:
@@ -132,7 +125,7 @@ def _limits(spec: dict[str, Any]) -> str:
 
 
 def _steps(spec: dict[str, Any]) -> str:
-    containers = _containers(spec)
+    containers = graph.containers(spec)
     for step, container in containers.items():
         missing = unresolved_names(container["command"][-1])
         if missing:
@@ -144,10 +137,8 @@ def _steps(spec: dict[str, Any]) -> str:
 
 
 def _packages(spec: dict[str, Any]) -> str:
-    for step, container in _containers(spec).items():
-        installs = re.findall(r"pip install[^&]*", " ".join(container["command"][:-1]))
-        listed = (install for install in installs if "'kfp==" not in install)  # kfp adds itself in a line of its own
-        for package in re.findall(r" '([A-Za-z][^']*)'", " ".join(listed)):
+    for step, container in graph.containers(spec).items():
+        for package in graph.packages(container):
             if "==" not in package:
                 raise Failed(
                     f"{step} installs {package} in any version. Pin it: packages_to_install=pinned({package!r})."
@@ -156,10 +147,10 @@ def _packages(spec: dict[str, Any]) -> str:
 
 
 def _images(spec: dict[str, Any]) -> str:
-    for step, container in _containers(spec).items():
+    for step, container in graph.containers(spec).items():
         if not re.search(r"[:@]", container.get("image", "").rpartition("/")[2]):
             raise Failed(f"{step} has the image {container.get('image')!r}, without a tag. Name one as base_image.")
-    return ", ".join(sorted({container["image"] for container in _containers(spec).values()}))
+    return ", ".join(sorted({container["image"] for container in graph.containers(spec).values()}))
 
 
 def _parameters(spec: dict[str, Any], parameters: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What a compiled spec says of its tasks: their names, what they are shown as, and the loops they run in."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,3 +45,17 @@ def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Any:
             display_name = task.get("taskInfo", {}).get("name", name)
             step = component["executorLabel"].removeprefix("exec-")
             yield Node(name, display_name, step, in_loop, items[0] if items else None)
+
+
+def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the containers of the lightweight components of a spec by step."""
+    executors = spec["deploymentSpec"]["executors"]
+    found = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
+    return {step: container for step, container in found.items() if "--function_to_execute" in container["args"]}
+
+
+def packages(container: dict[str, Any]) -> tuple[str, ...]:
+    """Return the packages that a lightweight component installs, as its packages_to_install has them."""
+    installs = re.findall(r"pip install[^&]*", " ".join(container["command"][:-1]))
+    listed = (install for install in installs if "'kfp==" not in install)  # kfp adds itself in a line of its own
+    return tuple(re.findall(r" '([A-Za-z][^']*)'", " ".join(listed)))

@@ -1,5 +1,6 @@
 """Where a compiled pipeline runs. An engine knows specs and parameters, never steps."""
 
+import contextlib
 import traceback
 from collections.abc import Callable
 from datetime import datetime
@@ -57,12 +58,17 @@ class Engine(Protocol):
         """Remove the schedules of a pipeline under an identifier and return how many there were."""
 
 
-def choose(settings: Settings, **options: Any) -> Engine:
+def choose(
+    settings: Settings, *, wait: bool = True, caching: bool = True, experiment: bool = False, isolated: bool = False
+) -> Engine:
     """Return the engine that the settings name; its SDK is imported here, and no other's.
 
     Args:
         settings: The settings of the run.
-        options: wait, caching and experiment, for engines that run elsewhere.
+        wait: Whether to follow a job to its end.
+        caching: Whether to leave each task's cache on.
+        experiment: Whether to log to the experiment of the identifier's name.
+        isolated: Whether each step runs with exactly its own packages; on a service it always does.
 
     Raises:
         RequestError: the engine needs settings that are not there.
@@ -71,10 +77,10 @@ def choose(settings: Settings, **options: Any) -> Engine:
         settings.require("project", "region", "bucket")
         from pipeline.engines.vertex import VertexEngine
 
-        return VertexEngine(settings, **options)
+        return VertexEngine(settings, wait=wait, caching=caching, experiment=experiment)
     from pipeline.engines.local import LocalEngine
 
-    return LocalEngine(settings)
+    return LocalEngine(settings, isolated=isolated)
 
 
 def execute(engine: Engine, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
@@ -99,6 +105,7 @@ def record(watch: Callable[[], State], engine: Engine, run: Run) -> State:
         run.error = INTERRUPTED
     except Exception as error:
         run.error = f"{type(error).__name__}: {error}"
-        (run.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            (run.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
     run.finish(status)
     return status

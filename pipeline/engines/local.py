@@ -1,10 +1,14 @@
 """The local engine: the compiled spec, task by task, in processes forked from one that has imported everything."""
 
 import ast
+import atexit
 import contextlib
+import inspect
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,26 +21,34 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
-from pipeline import RequestError, sources
+from pipeline import ROOT, RequestError, graph, sources
 from pipeline.check import Check
-from pipeline.engines import Progress
+from pipeline.engines import Progress, isolated, worker
 from pipeline.engines.orchestrator import Command, Hooks, run_graph
-from pipeline.engines.worker import Work, execute
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 # Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
 _PROCESSES = threading.Lock()
 
 
 class LocalEngine:
-    """Runs compiled pipelines on this machine, with the packages that are installed here."""
+    """Runs compiled pipelines on this machine."""
 
     after_interrupt: State = "cancelled"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, *, isolated: bool = False):
+        """Make the engine.
+
+        Args:
+            settings: The settings of the run.
+            isolated: Whether each step runs with exactly its own packages, rather than with those installed here.
+        """
         self.settings = settings
+        self.isolated = isolated
 
     def place(self, source: Source) -> tuple[Source, str]:
         """Bring objects of Cloud Storage to this machine; see pipeline.engines.Engine."""
@@ -56,44 +68,66 @@ class LocalEngine:
     def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
         """Run a compiled pipeline to its end; see pipeline.engines.Engine."""
         loaded = json_format.ParseDict(yaml.load(spec.read_text("utf-8"), yaml.CSafeLoader), PipelineSpec())
-        _preload(loaded)
-        tasks = _Tasks(run, progress)
+        runs_dir = self.settings.runs_dir
+        if self.isolated:
+            pythons = _environments(graph.load(spec), runs_dir / ".environments")
+            tasks = IsolatedTasks(run, progress, pythons)
+        else:
+            preload(loaded)
+            tasks = Tasks(run, progress)
         with tasks.stopped_by_signals():
-            return "succeeded" if run_graph(loaded, parameters, run.folder, tasks) else "failed"
+            succeeded = run_graph(loaded, parameters, run.folder, tasks, CORES, runs_dir / ".cache")
+        return "succeeded" if succeeded else "failed"
 
 
-class _Tasks(Hooks):
-    """Runs the tasks of one run, each in a process of its own, and records them."""
+class Tasks(Hooks):
+    """Runs the tasks of one run, each in a process forked from a warm one, and records them."""
 
     def __init__(self, run: Run, progress: Progress):
         self.stopping = False
+        self._failed = False
         self._run = run
         self._progress = progress
-        self._context = multiprocessing.get_context("forkserver")
         self._processes: set[Any] = set()
-        self._started: dict[int, float] = {}
+        self._slots = threading.BoundedSemaphore(CORES)  # nested loops may ask for more
+        self._since: dict[int, float] = {}
 
-    def started(self, task: Task) -> None:
-        self._started[id(task)] = time.perf_counter()
-        self._run.start(task)
-        self._progress.started(task)
+    def execute(self, task: Task, command: Command, width: int) -> bool:
+        with self._slots:
+            if self.stopping or self._failed:  # the run has failed; what runs may end, nothing new starts
+                return False
+            self._since[id(task)] = time.perf_counter()
+            task.log = str(self._run.log(task))
+            self._run.start(task)
+            self._progress.started(task)
+            work = worker.Work(
+                source=command.source,
+                function=command.function,
+                executor_input=command.executor_input,
+                log=task.log,
+                environment=command.environment,
+                threads=max(1, CORES // width),
+                origins=_origins(command.source),
+                user_folder=os.getcwd(),
+            )
+            exit_code, message = self._process(work, command)
+        if exit_code < 0:
+            name = signal.Signals(-exit_code).name
+            hint = ", which often means that the memory ran out" if name == "SIGKILL" else ""
+            task.error = f"killed by {name}{hint}"
+        elif exit_code:
+            task.error = message or f"it ended with status {exit_code}"
+        self._failed = self._failed or exit_code != 0
+        return exit_code == 0
 
-    def execute(self, task: Task, command: Command) -> bool:
-        receiver, sender = self._context.Pipe(duplex=False)
-        cores = len(os.sched_getaffinity(0))
-        task.log = str(self._run.log(task))
-        work = Work(
-            source=command.source,
-            function=command.function,
-            executor_input=command.executor_input,
-            log=Path(task.log),
-            environment=command.environment,
-            threads=cores if task.item is None else max(1, cores // 2),  # kfp.local runs two iterations at once
-        )
-        process = self._context.Process(target=execute, args=(work, sender))
+    def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
+        """Run a task's process to its end; return its exit status, negative for a signal, and what to tell."""
+        context = multiprocessing.get_context(START_METHOD)
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=worker.run, args=(work, sender))
         with _PROCESSES:
             if self.stopping:
-                return False
+                return 1, "it was not started"
             process.start()
             self._processes.add(process)
         sender.close()
@@ -101,31 +135,38 @@ class _Tasks(Hooks):
         with _PROCESSES:
             process.join()
             self._processes.discard(process)
-        if process.exitcode < 0:
-            task.error = f"killed by {signal.Signals(-process.exitcode).name}"
-        elif process.exitcode:
-            with contextlib.suppress(EOFError):  # it ended without a word
-                task.error = receiver.recv()
-        return process.exitcode == 0
+        with contextlib.suppress(EOFError):  # it ended without a word
+            return process.exitcode, receiver.recv()
+        return process.exitcode, ""
 
     def ended(self, task: Task, succeeded: bool, outputs: dict[str, Any]) -> None:
-        task.seconds = round(time.perf_counter() - self._started.pop(id(task)), 3)
+        since = self._since.pop(id(task), None)
+        if since is None:
+            if not succeeded:
+                return  # it was not started
+            self._run.start(task)  # it was found in the cache
+        task.seconds = 0.0 if since is None else round(time.perf_counter() - since, 3)
         task.state = "succeeded" if succeeded else "cancelled" if self.stopping else "failed"
         self._run.end(task, {name: output for name, output in outputs.items() if hasattr(output, "uri")})
         self._progress.ended(task)
 
+    def stop(self) -> None:
+        """End the tasks' processes and let no new one start."""
+        self.stopping = True
+        for process in tuple(self._processes):
+            process.kill()
+
     @contextlib.contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """While this lasts, Ctrl-C and SIGTERM end the tasks' processes and let no new one start."""
+        """While this lasts, Ctrl-C and SIGTERM end the tasks' processes and the run."""
 
-        def stop(*_: Any) -> None:
-            self.stopping = True
-            for process in tuple(self._processes):
-                process.kill()
+        def interrupt(*_: Any) -> None:
+            self.stop()
             raise KeyboardInterrupt
 
-        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-        former = {number: signal.signal(number, stop) for number in numbers}
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if in_main_thread else ()
+        former = {number: signal.signal(number, interrupt) for number in numbers}
         try:
             yield
         finally:
@@ -133,9 +174,45 @@ class _Tasks(Hooks):
                 signal.signal(number, handler)
 
 
-def _preload(spec: PipelineSpec) -> None:
+class IsolatedTasks(Tasks):
+    """Runs the tasks of one run, each by the Python of an environment with exactly its step's packages."""
+
+    def __init__(self, run: Run, progress: Progress, pythons: dict[str, Path]):
+        super().__init__(run, progress)
+        self._pythons = pythons
+
+    def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
+        with _PROCESSES:
+            if self.stopping:
+                return 1, "it was not started"
+            process = subprocess.Popen(
+                [self._pythons[command.function], worker.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=self._run.folder,  # nothing of the checkout is importable
+                env={**os.environ, "_KFP_RUNTIME": "true", "PYTHONSAFEPATH": "1"},  # as in a container
+            )
+            self._processes.add(process)
+        message, _ = process.communicate(work.to_json())
+        self._processes.discard(process)
+        return process.returncode, message
+
+
+def _environments(spec: dict[str, Any], root: Path) -> dict[str, Path]:
+    """Return the Python of each step's environment by the name of its function."""
+    pythons = {}
+    for container in graph.containers(spec).values():
+        function = container["args"][container["args"].index("--function_to_execute") + 1]
+        pythons[function] = isolated.environment(graph.packages(container), root)
+    return pythons
+
+
+def preload(spec: PipelineSpec) -> None:
     """Start the process that tasks are forked from; it imports once what the steps of the spec import."""
-    modules = {"__main__", "pipeline.engines.worker"}
+    if START_METHOD != "forkserver":
+        return
+    modules = {"__main__", worker.__name__}
     for executor in spec.deployment_spec["executors"].values():
         if "container" not in executor:
             continue
@@ -144,9 +221,34 @@ def _preload(spec: PipelineSpec) -> None:
                 modules |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    server = forkserver._forkserver
+    server = forkserver._forkserver  # the standard library has no public name for what is needed of it here
     preloaded = set(server._preload_modules) if server._forkserver_pid else set()
     if not modules <= preloaded:
-        server._stop()  # one that runs cannot import more; the standard library has no public name for it
+        server._stop()  # one that runs cannot import more
         forkserver.set_forkserver_preload(sorted(modules | preloaded))
         forkserver.ensure_running()
+
+
+@atexit.register
+def _end_warm_process() -> None:
+    """End the process that tasks are forked from at once: it may still be importing, and holds the terminal open."""
+    if pid := forkserver._forkserver._forkserver_pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _origins(source: str) -> dict[str, tuple[str, int]]:
+    """Return the file and line at which the functions of a shipped source were written, where they still stand so."""
+    shipped = {node.name: ast.dump(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    origins = {}
+    for module in tuple(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not file or not shipped.keys() & vars(module).keys() or not Path(file).is_relative_to(ROOT):
+            continue
+        with contextlib.suppress(OSError, SyntaxError):
+            for node in ast.parse(inspect.getsource(module)).body:
+                if isinstance(node, ast.FunctionDef) and node.name in shipped:
+                    line, node.decorator_list = node.lineno, []  # kfp ships a function without its decorators
+                    if ast.dump(node) == shipped[node.name]:
+                        origins[node.name] = (os.path.abspath(file), line)
+    return origins

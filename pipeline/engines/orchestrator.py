@@ -1,7 +1,7 @@
 """The seam into kfp.local 2.17.0: its orchestrator runs the graph, ours runs each task.
 
 kfp.local offers no place to hand in a task runner: it compares runner classes by exact type and looks its handler up
-by name (kubeflow/pipelines, sdk/python/kfp/local). So for the time of a run, and only here, five of its names stand
+by name (kubeflow/pipelines, sdk/python/kfp/local). So for the time of a run, and only here, some of its names stand
 for ours. A new version of kfp that moves one of them fails in pipeline/tests/test_orchestrator.py.
 """
 
@@ -15,11 +15,20 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from kfp.local import SubprocessRunner, logging_utils, placeholder_utils, subprocess_task_handler, utils
+from kfp.local import (
+    SubprocessRunner,
+    executor_input_utils,
+    logging_utils,
+    placeholder_utils,
+    subprocess_task_handler,
+    utils,
+)
+from kfp.local import cache as cache_module
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.status import Status
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
+from pipeline.engines.cache import ContentCache
 from pipeline.runs import Task
 
 # name of the folder of artifacts below the pipeline root
@@ -29,15 +38,18 @@ ARTIFACTS = "artifacts"
 class Hooks:
     """What a run does for each task; the orchestrator calls it from several threads."""
 
-    def started(self, task: Task) -> None:
-        """A task starts."""
+    def execute(self, task: Task, command: "Command", width: int) -> bool:
+        """Execute a task and return whether it succeeded.
 
-    def execute(self, task: Task, command: "Command") -> bool:
-        """Execute a task and return whether it succeeded."""
+        Args:
+            task: The task.
+            command: What it is to execute.
+            width: How many tasks like it may run at once: the iterations of the loops around it.
+        """
         raise NotImplementedError
 
     def ended(self, task: Task, succeeded: bool, outputs: dict[str, Any]) -> None:
-        """A task has ended; outputs are parameters and artifacts by name."""
+        """A task has ended, or was found in the cache; outputs are parameters and artifacts by name."""
 
 
 class Command:
@@ -51,7 +63,14 @@ class Command:
         self.environment = environment
 
 
-def run_graph(spec: PipelineSpec, parameters: dict[str, Any], folder: Path, hooks: Hooks) -> bool:
+def run_graph(
+    spec: PipelineSpec,
+    parameters: dict[str, Any],
+    folder: Path,
+    hooks: Hooks,
+    cores: int = 2,
+    cache_dir: Path | None = None,
+) -> bool:
     """Run the tasks of a compiled pipeline and return whether all of them succeeded.
 
     Args:
@@ -59,8 +78,10 @@ def run_graph(spec: PipelineSpec, parameters: dict[str, Any], folder: Path, hook
         parameters: Values of its parameters.
         folder: Artifacts are written to artifacts/<task>/ in it, and kfp's own log to logs/orchestrator.log.
         hooks: Is called for each task.
+        cores: How many iterations of a loop may run at once.
+        cache_dir: Folder of the cache, for tasks that are not to bypass it; None for no cache.
     """
-    with _seam(hooks), _kfp_log(folder / "logs" / "orchestrator.log"):
+    with _seam(hooks, folder, cores, cache_dir), _kfp_log(folder / "logs" / "orchestrator.log"):
         _, status = enhanced_dag_orchestrator.run_enhanced_dag(
             pipeline_resource_name=ARTIFACTS,
             dag_component_spec=spec.root,
@@ -79,14 +100,17 @@ def run_graph(spec: PipelineSpec, parameters: dict[str, Any], folder: Path, hook
 
 
 @contextlib.contextmanager
-def _seam(hooks: Hooks) -> Iterator[None]:
+def _seam(hooks: Hooks, folder: Path, cores: int, cache_dir: Path | None) -> Iterator[None]:
     current = threading.local()  # the orchestrator runs each task from start to end in one thread
+    cache = ContentCache(cache_dir, current) if cache_dir else None
+    widths: dict[str, int] = {}  # of the iterations of a loop, by their place
     execute_single_task = task_executor.execute_single_task
 
     def execute_task(**names: Any) -> tuple[dict[str, Any], Status]:
-        item = _loop_item(names["pipeline_resource_name"], names["io_store"])
-        current.task = task = Task(name=names["task_name"], item=item)
-        hooks.started(task)
+        place = names["pipeline_resource_name"]
+        current.task = task = Task(name=names["task_name"], item=_loop_item(place, names["io_store"]))
+        current.folder = folder / place / task.name
+        current.width = widths.get(place, 1)
         outputs, status = execute_single_task(**names)
         hooks.ended(task, status == Status.SUCCESS, outputs)
         return outputs, status
@@ -98,14 +122,24 @@ def _seam(hooks: Hooks) -> Iterator[None]:
             self.command = Command(full_command, env_vars or {})
 
         def run(self) -> Status:
-            return Status.SUCCESS if hooks.execute(current.task, self.command) else Status.FAILURE
+            return Status.SUCCESS if hooks.execute(current.task, self.command, current.width) else Status.FAILURE
+
+    class ParallelExecutor(enhanced_dag_orchestrator.ParallelExecutor):
+        """Stands for kfp's own, which runs two iterations at once on any machine."""
+
+        def __init__(self):
+            super().__init__()
+            self.conservative_max = self.max_workers = cores
+
+        def execute_parallel_tasks(self, tasks: Any, pipeline_resource_name: str, **names: Any) -> Any:
+            limit = names["parallelism_limit"] or cores
+            width = min(len(tasks), limit, cores) * widths.get(pipeline_resource_name, 1)
+            widths.update({f"{pipeline_resource_name}/{name}": width for name, _ in tasks})
+            return super().execute_parallel_tasks(tasks, pipeline_resource_name, **names)
 
     def replace_placeholders(full_command: list[str], executor_input_dict: dict[str, Any], **names: Any) -> list[str]:
         # kfp's own expands {{$…}} in the artifacts' metadata too, which hold names from the data
-        names["pipeline_job_id"], names["pipeline_task_id"] = (
-            names.pop("unique_pipeline_id"),
-            current.task.title,
-        )
+        names["pipeline_job_id"], names["pipeline_task_id"] = names.pop("unique_pipeline_id"), current.task.title
         resolved = placeholder_utils.resolve_self_references_in_executor_input(executor_input_dict, **names)
         return [json.dumps(resolved) if element == "{{$}}" else element for element in full_command]
 
@@ -115,7 +149,11 @@ def _seam(hooks: Hooks) -> Iterator[None]:
         for module, name, ours in (
             (task_executor, "execute_single_task", execute_task),
             (subprocess_task_handler, "SubprocessTaskHandler", TaskHandler),
+            (enhanced_dag_orchestrator, "ParallelExecutor", ParallelExecutor),
+            (cache_module, "get_local_cache", lambda: cache),
             (placeholder_utils, "replace_placeholders", replace_placeholders),
+            # kfp's own names the folder after the component, which two tasks may share
+            (executor_input_utils, "construct_local_task_root", lambda **_: str(current.folder)),
             # these two swap the root logger's handlers and the print function, and are not safe in threads
             (logging_utils, "local_logger_context", contextlib.nullcontext),
             (logging_utils, "indented_print", contextlib.nullcontext),

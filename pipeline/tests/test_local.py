@@ -1,5 +1,8 @@
 """The local engine on small pipelines of its own."""
 
+import os
+from pathlib import Path
+
 import pytest
 from kfp import dsl
 
@@ -31,6 +34,10 @@ def end_itself(how: str):
         sys.exit(3)
     if how == "raise":
         raise KeyError("no such thing")
+    if how == "refuse":
+        raise ValueError("what came is not what was expected")
+    if how == "library":
+        float("x")
 
 
 @dsl.pipeline(name="printing")
@@ -75,20 +82,36 @@ def test_everything_that_a_task_prints_is_in_its_own_log(execute):
         assert "past Python's buffers\n" in log
 
 
+def line_of(text):
+    """Where this file says something, as a failure names it."""
+    lines = Path(__file__).read_text().splitlines()
+    number = next(place for place, line in enumerate(lines, 1) if text in line)
+    return f"{os.path.relpath(__file__)}:{number} in end_itself: {lines[number - 1].strip()}"
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("kill", "killed by SIGKILL"), ("exit", "SystemExit: 3"), ("raise", "KeyError: 'no such thing'")],
+    [
+        ("kill", "killed by SIGKILL, which often means that the memory ran out"),
+        ("exit", f"SystemExit: 3\n  {line_of('sys.exit(3)')}"),
+        ("raise", f"KeyError: 'no such thing'\n  {line_of('raise KeyError(')}"),
+        ("refuse", "what came is not what was expected"),  # a step's own word stands alone
+        ("library", f"ValueError: could not convert string to float: 'x'\n  {line_of('float(')}"),
+    ],
 )
 def test_task_that_ends_itself_fails_the_run_with_the_cause(execute, how, message):
     record = execute(ending, how=how)
     assert (record.status, record.tasks[0].state, record.tasks[0].error) == ("failed", "failed", message)
+    if how not in ("kill", "library"):
+        assert "Traceback" in Path(record.tasks[0].log).read_text()
 
 
 def test_failure_in_a_loop_is_told_with_its_item(execute, capsys):
     record = execute(ending_in_a_loop)
     assert {task.item: task.state for task in record.tasks} == {"stay": "succeeded", "raise": "failed"}
     console.show_result(record)
-    assert "Error: end-itself[raise] failed: KeyError: 'no such thing'\nLog: " in capsys.readouterr().err
+    where = line_of("raise KeyError(")
+    assert f"Error: end-itself[raise] failed: KeyError: 'no such thing'\n  {where}\nLog: " in capsys.readouterr().err
 
 
 def test_error_of_the_engine_itself_is_recorded_with_its_traceback(execute, monkeypatch, capsys):

@@ -2,8 +2,8 @@
 
 import pytest
 from kfp import dsl
-from kfp.local import logging_utils, placeholder_utils, subprocess_task_handler
-from kfp.local.orchestrator import task_executor
+from kfp.local import cache, executor_input_utils, logging_utils, placeholder_utils, subprocess_task_handler
+from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 
 from pipeline.engines.orchestrator import Hooks, run_graph
 
@@ -14,11 +14,8 @@ class Recorder(Hooks):
     def __init__(self, succeed=True):
         self.succeed, self.told = succeed, []
 
-    def started(self, task):
-        self.told.append(("started", task.title))
-
-    def execute(self, task, command):
-        self.told.append(("execute", task.title, command.function))
+    def execute(self, task, command, width):
+        self.told.append(("execute", task.title, command.function, width))
         self.command = command
         return self.succeed
 
@@ -48,8 +45,7 @@ def test_seam_hands_every_task_to_the_hooks(folder):
     assert run_graph(greetings.pipeline_spec, {}, folder, hooks)
     for title in ("greet[one]", "greet[two]"):
         assert [told for told in hooks.told if told[1] == title] == [
-            ("started", title),
-            ("execute", title, "greet"),
+            ("execute", title, "greet", 2),
             ("ended", title, True),
         ]
 
@@ -73,6 +69,9 @@ def test_seam_leaves_kfp_as_it_was_and_the_terminal_quiet(folder, capfd):
         (task_executor, "execute_single_task"),
         (subprocess_task_handler, "SubprocessTaskHandler"),
         (placeholder_utils, "replace_placeholders"),
+        (enhanced_dag_orchestrator, "ParallelExecutor"),
+        (cache, "get_local_cache"),
+        (executor_input_utils, "construct_local_task_root"),
         (logging_utils, "local_logger_context"),
         (logging_utils, "indented_print"),
     ]

@@ -35,7 +35,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from pipeline import ROOT
-from pipeline.engines.local import _PROCESSES, _preload, _Tasks
+from pipeline.engines.local import Tasks, preload
 from pipeline.engines.orchestrator import ARTIFACTS, Command, run_graph
 from pipeline.runs import Run, Task
 
@@ -112,7 +112,7 @@ class VertexServer:
             return json.load(reply)
 
 
-class _Job(_Tasks):
+class _Job(Tasks):
     """A pipeline job as the service shows it, and the hooks of its run, which keep it up to date."""
 
     def __init__(self, project: str, location: str, job_id: str, body: dict[str, Any], service: "_Service"):
@@ -120,7 +120,9 @@ class _Job(_Tasks):
         self._dags = (self._spec.root.dag, *(component.dag for component in self._spec.components.values()))
         self._folder = service.folder / job_id
         self._client = service.client
-        super().__init__(SimpleNamespace(folder=self._folder, log=lambda task: Run.log(self._run, task)), progress=None)
+        nothing = lambda *_: None  # noqa: E731
+        record = SimpleNamespace(folder=self._folder, start=nothing, log=lambda task: Run.log(record, task))
+        super().__init__(record, SimpleNamespace(started=nothing))
         self._project, self._number = project, _number()
         self._parent = f"projects/{PROJECT_NUMBER}/locations/{location}"
         self._details: dict[str, dict[str, Any]] = {}  # by place, like for-loop-1-iteration-0/train-model
@@ -162,7 +164,7 @@ class _Job(_Tasks):
                 task.ClearField("retry_policy")  # a step that fails is to fail at once
         try:
             parameters = {name: self._mounted(value) for name, value in self._parameters.items()}
-            _preload(self._spec)
+            preload(self._spec)
             succeeded = run_graph(self._spec, parameters, self._folder, self)
             self._finish("SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED")
         except Exception as error:
@@ -175,15 +177,9 @@ class _Job(_Tasks):
             self._finish("CANCELLED")
             return
         self.state = "CANCELLING"
-        with _PROCESSES:
-            self.stopping = True
-            for process in self._processes:
-                process.kill()
+        self.stop()
 
-    def started(self, task: Task) -> None:
-        """Nothing to note yet: the task's place is known only when it executes."""
-
-    def execute(self, task: Task, command: Command) -> bool:
+    def execute(self, task: Task, command: Command, width: int) -> bool:
         output_file = Path(command.executor_input["outputs"]["outputFile"])
         place = output_file.parent.relative_to(self._folder / ARTIFACTS).as_posix()
         inputs = command.executor_input.get("inputs", {}).get("parameterValues", {})
@@ -194,7 +190,7 @@ class _Job(_Tasks):
             self._end_groups(besides=_outermost(place))
             detail = self._detail(place, task.name, "system.ContainerExecution", inputs)
             self._logs[detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]] = self._run.log(task)
-        return super().execute(task, command)
+        return super().execute(task, command, width)
 
     def ended(self, task: Task, succeeded: bool, outputs: dict[str, Any]) -> None:
         artifacts = {

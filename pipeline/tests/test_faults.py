@@ -1,0 +1,181 @@
+"""Faults of the local engine, provoked for real: signals, a full disk, a package that a step forgot."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from kfp import dsl
+
+from pipeline import ROOT, RequestError, compiler, console, engines, runs
+from pipeline.engines import isolated
+from pipeline.engines.local import LocalEngine
+from pipeline.settings import Settings
+
+SLOW = ("--identifier", "x", "--data", "sample:20000", "--set", "max_iter=400")
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start the command in a process of its own and wait until it shows something."""
+    processes = []
+
+    def start(until, *arguments):
+        environment = os.environ | {"COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}
+        command = [sys.executable, "run.py", *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        processes.append(process)
+        shown = ""
+        while not re.search(until, shown):
+            line = process.stderr.readline()
+            assert line, shown
+            shown += line
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+
+
+def descendants(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def record_of(tmp_path):
+    return json.loads(next((tmp_path / "runs" / "x").glob("2*/run.json")).read_text())
+
+
+def test_ctrl_c_ends_every_process_and_the_next_run_goes_on_from_there(started, tmp_path, local_run):
+    process = started(r"train-model\[\d\] +started", *SLOW)
+    children = descendants(process)
+    assert len(children) >= 2
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    shown = process.communicate(timeout=10)[1]
+    assert time.monotonic() - begun < 2
+    assert process.returncode == 130
+    assert "Traceback" not in shown
+    assert "Error: interrupted by Ctrl-C" in shown
+    _, alive = psutil.wait_procs(children, timeout=2)
+    assert alive == []
+
+    record = record_of(tmp_path)
+    assert record["status"] == "cancelled"
+    assert {task["state"] for task in record["tasks"]} == {"succeeded", "cancelled"}
+    finished = {task["name"] for task in record["tasks"] if task["state"] == "succeeded"}
+    again = local_run(*SLOW[:-1], "max_iter=5")
+    assert again.status == 0
+    assert {task["name"] for task in again.record["tasks"] if task["cached"]} == finished & {
+        "prepare-data",
+        "split-data",
+        "preprocess",
+    }
+
+
+def test_task_that_is_killed_is_told_with_the_signal_and_the_item(started, tmp_path):
+    process = started(r"train-model\[\d\] +started", *SLOW)
+    tasks = []
+    while not tasks:  # they are children of the warm process
+        tasks = [child for child in descendants(process) if child.ppid() != process.pid]
+    tasks[0].kill()
+    shown = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert re.search(r"Error: train-model\[\d\] failed: killed by SIGKILL, which often means that the memory", shown)
+    states = [task["state"] for task in record_of(tmp_path)["tasks"] if task["name"] == "train-model"]
+    assert states.count("failed") == 1
+    assert len(states) < 7  # nothing new was started
+
+
+def test_no_process_outlives_a_run_that_is_killed(started):
+    process = started(r"train-model\[\d\] +started", *SLOW)
+    children = descendants(process)
+    process.kill()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a small disk takes root")
+def test_full_disk_ends_with_one_clear_line(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        environment = os.environ | {"COVERTYPE_RUNS_DIR": str(disk / "runs")}
+        command = [sys.executable, "run.py", "--identifier", "x", "--data", "sample:20000"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        (told,) = [line for line in done.stderr.splitlines() if "disk is full" in line]
+        assert "Free some space and run again." in told
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+@dsl.component(base_image="python:3.11", packages_to_install=["six==1.17.0"])
+def has_its_package() -> str:
+    import six
+
+    return six.__version__
+
+
+@dsl.component(base_image="python:3.11")
+def forgot_its_package():
+    import numpy
+
+    print(numpy.__version__)
+
+
+@dsl.pipeline(name="isolated")
+def isolated_pipeline():
+    forgot_its_package().after(has_its_package())
+
+
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory):
+    return tmp_path_factory.mktemp("environments")
+
+
+def test_step_that_forgot_a_package_fails_alone_as_it_would_in_the_cloud(tmp_path, capsys):
+    data = runs.Data(source="none", fingerprint="")
+    compiler.compile_pipeline(isolated_pipeline, tmp_path / "spec.yaml")
+    for isolate, state in ((False, "succeeded"), (True, "failed")):
+        record = runs.new(tmp_path, "x", pipeline="x", engine="local", parameters={}, data=data)
+        record.begin(tmp_path / "spec.yaml")
+        engine = LocalEngine(Settings(runs_dir=tmp_path / str(isolate)), isolated=isolate)
+        engines.execute(engine, {}, record, console.Lines())
+        assert [task.state for task in record.tasks] == ["succeeded", state]
+    assert record.tasks[1].error.startswith(
+        "ModuleNotFoundError: No module named 'numpy'\n  pipeline/tests/test_faults.py:"
+    )
+    # each set of packages has its environment, built once
+    built = {path: path.stat().st_ctime_ns for path in (tmp_path / "True" / ".environments").iterdir()}
+    assert len(built) == 2
+    python = isolated.environment(("six==1.17.0",), tmp_path / "True" / ".environments")
+    assert {path: path.stat().st_ctime_ns for path in python.parents[2].iterdir()} == built
+    listed = subprocess.run(
+        [python, "-c", "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listed.stdout.split() == ["kfp", "six"]
+
+
+def test_package_that_does_not_exist_is_told_and_nothing_is_started(tmp_path):
+    with pytest.raises(RequestError, match="--isolated: the packages of a step cannot be installed:\n") as told:
+        isolated.environment(("six==99.99.99",), tmp_path)
+    assert str(told.value).count("\n") <= 4
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_log_of_every_task_is_named_in_the_record(local_run):
+    done = local_run("--identifier", "x", "--data", "sample:100", "--set", "max_iter=1")
+    assert all(Path(task["log"]).is_file() for task in done.record["tasks"])
