@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import command_line
+from pipeline import ROOT, command_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Flag = typer.Option
@@ -52,7 +52,7 @@ def run(
     service_account: Annotated[str | None, Flag(help="Account that the tasks run as.")] = None,
 ) -> None:
     """Compile a pipeline and run it."""
-    from pipeline import compiler, profiles
+    from pipeline.engines import warm
     from pipeline.settings import settle
 
     settled = settle(
@@ -68,9 +68,14 @@ def run(
         schedule=schedule,
         timezone=timezone,
     )
+    engine, engine_reason = settled.chosen_engine()
+    if engine == "local" and not (compile_only or check or isolated):
+        warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").glob("*.py"))
+
+    from pipeline import compiler, profiles
+
     definition = compiler.load(pipeline)
     given = compiler.arguments(definition, assignments or [])
-    engine, engine_reason = settled.chosen_engine()
     caching = not (no_cache or settled.schedule)  # a schedule reads its data anew each time
     if compile_only:
         defaults = given | {"label": settled.label}

@@ -42,6 +42,25 @@ def cancel(job: Job, project: Project = None, region: Region = None) -> None:
     typer.echo(f"Asked to cancel {engine.resource_name(job)}")
 
 
+@app.command()
+def benchmark(
+    data: Annotated[str, typer.Option(help="One CSV, csv.gz or Parquet file, or sample:ROWS.")] = "sample:92962",
+    label: Annotated[str, typer.Option(help="Column that holds the classes.")] = "Cover_Type",
+    rows: Annotated[int | None, typer.Option(help="Repeat and jitter the rows to this many.")] = None,
+    runs: Annotated[int, typer.Option(help="Rounds to measure.")] = 5,
+    stock: Annotated[bool, typer.Option("--stock", help="Let kfp.local as it comes take part.")] = False,
+) -> None:
+    """Measure the local engine beside a plain script that does the same work."""
+    from pipeline import benchmark as measuring
+
+    try:
+        found = measuring.benchmark(data, label, rows, runs, stock)
+    except measuring.ContestantFailed as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(measuring.markdown(found))
+
+
 def _vertex(job: str, project: str | None, region: str | None):
     from pipeline.engines.vertex import VertexEngine
     from pipeline.settings import settle

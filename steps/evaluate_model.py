@@ -54,9 +54,9 @@ def evaluate_model(
     pipeline = joblib.load(os.path.join(model.path, "model.joblib"))
     classes = pipeline.classes_
     features = pipeline[:-1].transform(X)
-    y_pred = pipeline[-1].predict(features)
     # one column a class: its probability against the rest; over their sum, its probability as one of all
     scores = np.column_stack([class_model.predict_proba(features)[:, 1] for class_model in pipeline[-1].estimators_])
+    y_pred = classes[scores.argmax(axis=1)]
     sums = scores.sum(axis=1, keepdims=True)
     probabilities = np.divide(scores, sums, out=scores.copy(), where=sums > 0)
 

@@ -40,8 +40,6 @@ def train_model(
     Returns:
         class_model: Fitted scikit-learn HistGradientBoostingClassifier, a joblib file.
     """
-    import time
-
     import joblib
     import pandas as pd
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -50,7 +48,6 @@ def train_model(
     X, labels = frame.drop(columns=label), frame[label]
     y = labels == classes_of(labels)[class_code]
 
-    started = time.perf_counter()
     classifier = HistGradientBoostingClassifier(
         max_iter=max_iter,
         learning_rate=learning_rate,
@@ -68,4 +65,3 @@ def train_model(
     class_model.metadata["rows"] = len(y)
     class_model.metadata["positive_rows"] = int(y.sum())
     class_model.metadata["trees"] = classifier.n_iter_
-    class_model.metadata["seconds"] = round(time.perf_counter() - started, 3)

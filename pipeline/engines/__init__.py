@@ -1,17 +1,22 @@
 """Where a compiled pipeline runs. An engine knows specs and parameters, never steps."""
 
+from __future__ import annotations  # each module of this package imports it: it imports little by itself
+
 import contextlib
 import traceback
 from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline import RequestError
-from pipeline.check import Check
-from pipeline.runs import ERROR_LOG, INTERRUPTED, SPEC, Run, State, Task, discard
-from pipeline.settings import Settings
-from pipeline.sources import Source
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from pipeline.check import Check
+    from pipeline.runs import Run, State, Task
+    from pipeline.settings import Settings
+    from pipeline.sources import Source
 
 
 class Progress(Protocol):
@@ -89,11 +94,15 @@ def execute(engine: Engine, parameters: dict[str, Any], run: Run, progress: Prog
     Raises:
         RequestError: nothing was started; the run folder is gone.
     """
+    from pipeline.runs import SPEC
+
     return record(lambda: engine.run(run.folder / SPEC, parameters, run, progress), engine, run)
 
 
 def record(watch: Callable[[], State], engine: Engine, run: Run) -> State:
     """Watch a run to its end and record it; see execute."""
+    from pipeline.runs import ERROR_LOG, INTERRUPTED, discard
+
     status: State = "failed"
     try:
         status = watch()

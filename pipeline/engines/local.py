@@ -1,10 +1,8 @@
 """The local engine: the compiled spec, task by task, in processes forked from one that has imported everything."""
 
 import ast
-import atexit
 import contextlib
 import inspect
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,27 +10,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing import forkserver
-from multiprocessing.connection import wait
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from pipeline import ROOT, RequestError, graph, sources
 from pipeline.check import Check
-from pipeline.engines import Progress, isolated, worker
+from pipeline.engines import Progress, isolated, warm, worker
 from pipeline.engines.orchestrator import Command, Hooks, run_graph
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-# Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
-_PROCESSES = threading.Lock()
 
 
 class LocalEngine:
@@ -67,15 +60,16 @@ class LocalEngine:
 
     def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
         """Run a compiled pipeline to its end; see pipeline.engines.Engine."""
-        loaded = json_format.ParseDict(yaml.load(spec.read_text("utf-8"), yaml.CSafeLoader), PipelineSpec())
+        compiled = graph.load(spec)
         runs_dir = self.settings.runs_dir
         if self.isolated:
-            pythons = _environments(graph.load(spec), runs_dir / ".environments")
+            pythons = _environments(compiled, runs_dir / ".environments")
             tasks = IsolatedTasks(run, progress, pythons)
         else:
-            preload(loaded)
+            warm.preload(container["command"][-1] for container in graph.containers(compiled).values())
             tasks = Tasks(run, progress)
         with tasks.stopped_by_signals():
+            loaded = json_format.ParseDict(compiled, PipelineSpec())
             succeeded = run_graph(loaded, parameters, run.folder, tasks, CORES, runs_dir / ".cache")
         return "succeeded" if succeeded else "failed"
 
@@ -88,7 +82,7 @@ class Tasks(Hooks):
         self._failed = False
         self._run = run
         self._progress = progress
-        self._processes: set[Any] = set()
+        self._processes: list[Any] = []
         self._slots = threading.BoundedSemaphore(CORES)  # nested loops may ask for more
         self._since: dict[int, float] = {}
 
@@ -105,7 +99,7 @@ class Tasks(Hooks):
                 function=command.function,
                 executor_input=command.executor_input,
                 log=task.log,
-                environment=command.environment,
+                environment={**os.environ, **warm.ENVIRONMENT, **command.environment},
                 threads=max(1, CORES // width),
                 origins=_origins(command.source),
                 user_folder=os.getcwd(),
@@ -122,22 +116,14 @@ class Tasks(Hooks):
 
     def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
         """Run a task's process to its end; return its exit status, negative for a signal, and what to tell."""
-        context = multiprocessing.get_context(START_METHOD)
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=worker.run, args=(work, sender))
-        with _PROCESSES:
-            if self.stopping:
-                return 1, "it was not started"
-            process.start()
-            self._processes.add(process)
-        sender.close()
-        wait([process.sentinel])
-        with _PROCESSES:
-            process.join()
-            self._processes.discard(process)
-        with contextlib.suppress(EOFError):  # it ended without a word
-            return process.exitcode, receiver.recv()
-        return process.exitcode, ""
+        return self._watched(warm.Process(worker.run, work)).join()
+
+    def _watched(self, process: Any) -> Any:
+        """Remember a process, so that it ends with the run."""
+        self._processes.append(process)
+        if self.stopping:  # since it was decided to start it
+            process.kill()
+        return process
 
     def ended(self, task: Task, succeeded: bool, outputs: dict[str, Any]) -> None:
         since = self._since.pop(id(task), None)
@@ -153,7 +139,7 @@ class Tasks(Hooks):
     def stop(self) -> None:
         """End the tasks' processes and let no new one start."""
         self.stopping = True
-        for process in tuple(self._processes):
+        for process in self._processes:
             process.kill()
 
     @contextlib.contextmanager
@@ -182,20 +168,15 @@ class IsolatedTasks(Tasks):
         self._pythons = pythons
 
     def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
-        with _PROCESSES:
-            if self.stopping:
-                return 1, "it was not started"
-            process = subprocess.Popen(
-                [self._pythons[command.function], worker.__file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=self._run.folder,  # nothing of the checkout is importable
-                env={**os.environ, "_KFP_RUNTIME": "true", "PYTHONSAFEPATH": "1"},  # as in a container
-            )
-            self._processes.add(process)
-        message, _ = process.communicate(work.to_json())
-        self._processes.discard(process)
+        process = subprocess.Popen(
+            [self._pythons[command.function], worker.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=self._run.folder,  # nothing of the checkout is importable
+            env={**os.environ, **warm.ENVIRONMENT, "PYTHONSAFEPATH": "1"},
+        )
+        message, _ = self._watched(process).communicate(work.to_json())
         return process.returncode, message
 
 
@@ -208,35 +189,7 @@ def _environments(spec: dict[str, Any], root: Path) -> dict[str, Path]:
     return pythons
 
 
-def preload(spec: PipelineSpec) -> None:
-    """Start the process that tasks are forked from; it imports once what the steps of the spec import."""
-    if START_METHOD != "forkserver":
-        return
-    modules = {"__main__", worker.__name__}
-    for executor in spec.deployment_spec["executors"].values():
-        if "container" not in executor:
-            continue
-        for node in ast.walk(ast.parse(executor["container"]["command"][-1])):
-            if isinstance(node, ast.Import):
-                modules |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    server = forkserver._forkserver  # the standard library has no public name for what is needed of it here
-    preloaded = set(server._preload_modules) if server._forkserver_pid else set()
-    if not modules <= preloaded:
-        server._stop()  # one that runs cannot import more
-        forkserver.set_forkserver_preload(sorted(modules | preloaded))
-        forkserver.ensure_running()
-
-
-@atexit.register
-def _end_warm_process() -> None:
-    """End the process that tasks are forked from at once: it may still be importing, and holds the terminal open."""
-    if pid := forkserver._forkserver._forkserver_pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
+@cache
 def _origins(source: str) -> dict[str, tuple[str, int]]:
     """Return the file and line at which the functions of a shipped source were written, where they still stand so."""
     shipped = {node.name: ast.dump(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}

@@ -29,7 +29,7 @@ class Work:
     function: str
     executor_input: dict[str, Any]
     log: str
-    environment: dict[str, str]
+    environment: dict[str, str]  # whole: the warm process may be older than a variable
     threads: int  # of OpenMP and BLAS
     origins: dict[str, tuple[str, int]]  # file and line that the functions of the source were written at
     user_folder: str  # that files are named from
@@ -56,7 +56,8 @@ def execute(work: Work) -> str | None:
         os.dup2(descriptor, stream.fileno())
     # for libraries that are loaded from here on; _limited is for those that are
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(work.threads))
-    os.environ.update(threads | work.environment)
+    os.environ.clear()
+    os.environ.update(work.environment | threads)
     try:
         module = _load(work)
         with _limited(work.threads):

@@ -1,12 +1,16 @@
 """The local engine on small pipelines of its own."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from kfp import dsl
 
-from pipeline import compiler, console, engines, runs
+from pipeline import ROOT, compiler, console, engines, runs
+from pipeline.engines import local, warm
 from pipeline.engines.local import LocalEngine
 from pipeline.settings import Settings
 
@@ -124,3 +128,44 @@ def test_error_of_the_engine_itself_is_recorded_with_its_traceback(execute, monk
     assert "Traceback" in (record.folder / "logs" / "error.log").read_text()
     console.show_result(record)
     assert "Error: RuntimeError: the orchestrator broke\nLog: " in capsys.readouterr().err
+
+
+@dsl.component(base_image="python:3.11")
+def count_threads(number: int) -> str:
+    import os
+
+    return os.environ["OMP_NUM_THREADS"]
+
+
+@dsl.pipeline(name="counting")
+def counting():
+    count_threads(number=0)
+    with dsl.ParallelFor([1, 2, 3]) as number:
+        count_threads(number=number)
+
+
+def test_threads_of_tasks_that_run_at_once_add_up_to_the_cores(execute):
+    record = execute(counting)
+    outputs = {path.parent: json.loads(path.read_text()) for path in record.folder.rglob("executor_output.json")}
+    counts = {folder.name: output["parameterValues"]["Output"] for folder, output in outputs.items()}
+    side_by_side = max(1, local.CORES // min(3, local.CORES))
+    assert counts == {"count-threads": str(local.CORES), "count-threads-2": str(side_by_side)}
+
+
+def test_tasks_run_where_there_is_no_process_to_fork_from(execute, monkeypatch):
+    monkeypatch.setattr(warm, "START_METHOD", "spawn")
+    assert execute(printing).status == "succeeded"
+
+
+def test_script_without_a_main_guard_is_not_run_again_by_each_task(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "print('the script runs')\n"
+        "import run\n"
+        "run.main(['--identifier', 'x', '--data', 'sample:50', '--set', 'max_iter=1'])\n"
+    )
+    environment = os.environ | {"COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("the script runs") == 1
+    assert "accuracy" in done.stdout

@@ -1,5 +1,7 @@
 """The seam into kfp.local: these fail when a new version of kfp moves what ours stands for."""
 
+import threading
+
 import pytest
 from kfp import dsl
 from kfp.local import cache, executor_input_utils, logging_utils, placeholder_utils, subprocess_task_handler
@@ -80,3 +82,38 @@ def test_seam_leaves_kfp_as_it_was_and_the_terminal_quiet(folder, capfd):
     assert [getattr(module, name) for module, name in names] == before
     assert capfd.readouterr() == ("", "")
     assert "greet" in (folder / "logs" / "orchestrator.log").read_text()
+
+
+@dsl.pipeline(name="wide")
+def wide():
+    with dsl.ParallelFor([1, 2, 3, 4, 5]) as number:
+        greet(name=f"{number}")
+
+
+@pytest.mark.parametrize(("cores", "at_once"), [(1, 1), (2, 2), (4, 4), (16, 5)])
+def test_loops_use_all_cores(folder, cores, at_once):
+    """kfp.local runs two iterations at once on any machine."""
+    together = threading.Barrier(at_once)  # breaks unless as many tasks as this come to it at the same time
+
+    class Meeting(Recorder):
+        def execute(self, task, command, width):
+            if len(self.told) < at_once:
+                self.told.append(width)
+                together.wait(timeout=10)
+            return True
+
+    hooks = Meeting()
+    assert run_graph(wide.pipeline_spec, {}, folder, hooks, cores=cores)
+    assert [told for told in hooks.told if isinstance(told, int)] == [at_once] * at_once
+
+
+@dsl.pipeline(name="nested")
+def nested():
+    with dsl.ParallelFor([1, 2]), dsl.ParallelFor([1, 2, 3]):
+        greet(name="x")
+
+
+def test_iterations_of_nested_loops_share_the_cores(folder):
+    hooks = Recorder()
+    assert run_graph(nested.pipeline_spec, {}, folder, hooks, cores=16)
+    assert {told[3] for told in hooks.told if told[0] == "execute"} == {6}

@@ -35,7 +35,8 @@ from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from pipeline import ROOT
-from pipeline.engines.local import Tasks, preload
+from pipeline.engines import warm
+from pipeline.engines.local import Tasks
 from pipeline.engines.orchestrator import ARTIFACTS, Command, run_graph
 from pipeline.runs import Run, Task
 
@@ -164,7 +165,8 @@ class _Job(Tasks):
                 task.ClearField("retry_policy")  # a step that fails is to fail at once
         try:
             parameters = {name: self._mounted(value) for name, value in self._parameters.items()}
-            preload(self._spec)
+            executors = self._spec.deployment_spec["executors"].values()
+            warm.preload(executor["container"]["command"][-1] for executor in executors if "container" in executor)
             succeeded = run_graph(self._spec, parameters, self._folder, self)
             self._finish("SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED")
         except Exception as error:

@@ -1,0 +1,90 @@
+"""The warm process of the local engine: it has imported what steps import, and tasks are forked from it."""
+
+import ast
+import atexit
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from multiprocessing import forkserver, spawn
+from multiprocessing.connection import wait
+from typing import Any
+from unittest.mock import patch
+
+START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+WORKER = "pipeline.engines.worker"
+# kfp is no more than its executor, as in a container; threads that wait leave their core to others
+ENVIRONMENT = {"_KFP_RUNTIME": "true", "OMP_WAIT_POLICY": "passive"}
+# Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
+_LOCK = threading.Lock()
+_PREPARATION = spawn.get_preparation_data
+
+
+def preload(sources: Iterable[str]) -> None:
+    """Start the warm process, which imports in the background what these Python sources import."""
+    if START_METHOD != "forkserver":
+        return
+    modules = {WORKER}
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    # Python's own modules are there soon, a cloud SDK is slow and seldom needed here, and steps come with the spec
+    left_out = sys.stdlib_module_names | {"google", "kfp", "steps"}
+    modules = {module for module in modules if module.split(".")[0] not in left_out}
+    server = forkserver._forkserver  # the standard library has no public name for what is needed of it here
+    preloaded = set(server._preload_modules) if server._forkserver_pid else set()
+    if not modules <= preloaded:
+        server._stop()  # one that runs cannot import more
+        forkserver.set_forkserver_preload(sorted(modules | preloaded))
+        with patch.dict(os.environ, ENVIRONMENT):
+            forkserver.ensure_running()
+
+
+class Process:
+    """A process that is forked from the warm one, or started anew where there is none."""
+
+    def __init__(self, target: Callable[..., None], *arguments: Any):
+        """Start a process.
+
+        Args:
+            target: Function to call, of a module.
+            arguments: Its arguments but the last, which is a connection for a message.
+        """
+        context = multiprocessing.get_context(START_METHOD)
+        self._message, sender = context.Pipe(duplex=False)
+        self._process = context.Process(target=target, args=(*arguments, sender))
+        with _LOCK, patch.object(spawn, "get_preparation_data", _preparation_without_main):
+            self._process.start()
+        sender.close()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
+    def join(self) -> tuple[int, str]:
+        """Wait for the end; return the exit status, negative for a signal, and the message if there was one."""
+        wait([self._process.sentinel])
+        with _LOCK:
+            self._process.join()
+        with contextlib.suppress(EOFError):  # it ended without a word
+            return self._process.exitcode, self._message.recv()
+        return self._process.exitcode, ""
+
+
+def _preparation_without_main(name: str) -> dict[str, Any]:
+    """Prepare a process without the main module, which no task needs: a script would run once more in each."""
+    return {key: value for key, value in _PREPARATION(name).items() if not key.startswith("init_main_from")}
+
+
+@atexit.register
+def _end() -> None:
+    """End the warm process at once: it may still be importing, and holds the terminal open."""
+    if pid := forkserver._forkserver._forkserver_pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
