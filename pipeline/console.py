@@ -41,6 +41,10 @@ def _state(name: str) -> Text:
 class Lines:
     """Shows one line for each task as it starts and as it ends."""
 
+    def note(self, message: str) -> None:
+        """Something takes its time before the tasks."""
+        show(message)
+
     def submitted(self, run: Run) -> None:
         """A job has been submitted."""
         show(f"Job    {run.url}")

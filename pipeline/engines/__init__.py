@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """Is told what happens while a pipeline runs."""
 
+    def note(self, message: str) -> None:
+        """Something takes its time before the tasks."""
+
     def submitted(self, run: Run) -> None:
         """A job has been submitted; the run has its name and address."""
 

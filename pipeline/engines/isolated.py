@@ -6,18 +6,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from pipeline import RequestError
 
 
-def environment(packages: tuple[str, ...], root: Path) -> Path:
+def environment(packages: tuple[str, ...], root: Path, tell: Callable[[str], None] = print) -> Path:
     """Return the Python of the environment with exactly these packages and kfp's executor; build it if it is not there.
 
     Args:
         packages: Requirements, as in packages_to_install.
         root: Folder of the environments.
+        tell: Is told before something is installed.
 
     Raises:
         RequestError: the packages cannot be installed; the message has the last words of uv.
@@ -26,6 +28,7 @@ def environment(packages: tuple[str, ...], root: Path) -> Path:
     wanted = "\n".join((sys.version, kfp, *sorted(packages)))
     folder = root / hashlib.sha256(wanted.encode()).hexdigest()[:16]
     if not folder.exists():
+        tell(f"Installing {', '.join(packages) or 'kfp alone'}")
         root.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=root, prefix="building-"))
         try:

@@ -63,14 +63,15 @@ class LocalEngine:
         compiled = graph.load(spec)
         runs_dir = self.settings.runs_dir
         if self.isolated:
-            pythons = _environments(compiled, runs_dir / ".environments")
-            tasks = IsolatedTasks(run, progress, pythons)
+            tasks = IsolatedTasks(run, progress, _environments(compiled, runs_dir / ".environments", progress))
+            cache_dir = runs_dir / ".cache-isolated"  # what ran with the packages of here proves nothing
         else:
             warm.preload(container["command"][-1] for container in graph.containers(compiled).values())
             tasks = Tasks(run, progress)
+            cache_dir = runs_dir / ".cache"
         with tasks.stopped_by_signals():
             loaded = json_format.ParseDict(compiled, PipelineSpec())
-            succeeded = run_graph(loaded, parameters, run.folder, tasks, CORES, runs_dir / ".cache")
+            succeeded = run_graph(loaded, parameters, run.folder, tasks, CORES, cache_dir)
         return "succeeded" if succeeded else "failed"
 
 
@@ -180,12 +181,12 @@ class IsolatedTasks(Tasks):
         return process.returncode, message
 
 
-def _environments(spec: dict[str, Any], root: Path) -> dict[str, Path]:
-    """Return the Python of each step's environment by the name of its function."""
+def _environments(spec: dict[str, Any], root: Path, progress: Progress) -> dict[str, Path]:
+    """Return the Python of each step's environment by the name of its function; build those that are not there."""
     pythons = {}
     for container in graph.containers(spec).values():
         function = container["args"][container["args"].index("--function_to_execute") + 1]
-        pythons[function] = isolated.environment(graph.packages(container), root)
+        pythons[function] = isolated.environment(graph.packages(container), root, progress.note)
     return pythons
 
 
