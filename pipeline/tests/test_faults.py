@@ -163,7 +163,7 @@ def test_step_that_forgot_a_package_fails_alone_as_it_would_in_the_cloud(tmp_pat
     python = isolated.environment(("six==1.17.0",), tmp_path / ".environments")
     assert {path: path.stat().st_ctime_ns for path in python.parents[2].iterdir()} == built
     listed = subprocess.run(
-        [python, "-c", "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"],
+        [python, "-I", "-c", "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"],
         capture_output=True,
         text=True,
         check=True,
