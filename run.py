@@ -110,9 +110,10 @@ def run(
     with TemporaryDirectory() as folder:
         spec = Path(folder, runs.SPEC)
         compiler.compile_pipeline(definition, spec, engine, profile, caching=caching)
-        nodes = graph.nodes(graph.load(spec))
+        compiled = graph.load(spec)
+        nodes = graph.nodes(compiled)
         if check or engine != "local":
-            checks = checking.of_spec(graph.load(spec), parameters, source) + chosen.checks(record, source)
+            checks = checking.of_spec(compiled, parameters, source) + chosen.checks(record, source)
             if check:
                 console.show_checks(checks)
                 raise typer.Exit(2 if any(made.state == "failed" for made in checks) else 0)

@@ -24,7 +24,7 @@ from google.auth import exceptions as auth
 from pipeline import check, graph, runs, sources
 from pipeline.check import Check, make
 from pipeline.engines import Progress, vertex_checks
-from pipeline.engines.vertex_service import Service
+from pipeline.engines.vertex_service import PASSING, Service, first_line
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
@@ -151,7 +151,11 @@ class VertexEngine:
         run.tasks, run.error = [], None  # whoever followed it before
         tasks: dict[int, Task] = {}
         while True:
-            job = self._get(run.job)
+            try:
+                job = self._get(run.job)
+            except (*PASSING, api.GoogleAPICallError, auth.GoogleAuthError) as error:
+                run.error = f"the job cannot be watched any more: {first_line(error)}"
+                return "running"
             self._update(job, nodes, tasks, run, progress)
             if job.state.name in JOB_STATES:
                 break

@@ -268,6 +268,15 @@ def test_connection_that_drops_while_watching_is_taken_up_again(submit, vertex):
     assert submit(*FAST).status == 0
 
 
+def test_job_that_cannot_be_watched_any_more_is_not_told_as_failed(submit, vertex):
+    vertex.fail("GET", "/pipelineJobs/", 403, message="Your rights have changed.")
+    lost = submit(*FAST)
+    assert lost.status == 1
+    assert lost.record["status"] == "running"
+    assert "Error: the job cannot be watched any more: Your rights have changed." in lost.err
+    assert f"python -m pipeline follow {lost.record['job']}" in lost.err
+
+
 def test_schedule_is_replaced_and_removed(submit, jobs):
     first = submit(*FAST, "--schedule", "0 6 * * 1", "--timezone", "Europe/Berlin")
     assert first.status == 0, first.err
