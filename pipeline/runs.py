@@ -1,5 +1,6 @@
 """The run folder and its run.json: what was asked, what ran, what came out."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -14,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from pipeline import ROOT, storage
+from pipeline import ROOT, RequestError, storage
 
 State = Literal["running", "succeeded", "failed", "cancelled"]
 SPEC = "pipeline.yaml"  # in the run folder: what ran
@@ -59,6 +60,8 @@ class Git(BaseModel):
 class Run(BaseModel):
     """One run of a pipeline, as run.json holds it."""
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
     identifier: str
     run_id: str
     pipeline: str
@@ -77,7 +80,7 @@ class Run(BaseModel):
     url: str | None = None  # of the job's page
     tasks: list[Task] = Field(default_factory=list)
     metrics: dict[str, Any] | None = None
-    model: str | None = None
+    model_file: str | None = Field(None, alias="model")  # its path or address
     report: str | None = None
     error: str | None = None  # of the engine itself; those of the tasks stand with the tasks
 
@@ -150,7 +153,7 @@ class Run(BaseModel):
 
     def _conclude(self) -> None:
         if model := self._results.get("model"):
-            self.model = f"{model.uri}/{model.metadata['file']}"
+            self.model_file = f"{model.uri}/{model.metadata['file']}"
             if metrics := self._results.get("metrics"):
                 self.metrics = _by_class(metrics.metadata, model.metadata["classes"])
         if report := self._results.get("report"):
@@ -182,9 +185,69 @@ def new(runs_dir: Path, identifier: str, **fields: Any) -> Run:
     return run
 
 
+def load(identifier: str, name: str = "latest", runs_dir: Path | None = None) -> Run:
+    """Return a run by its name.
+
+    Args:
+        identifier: Identifier of the runs.
+        name: Id of the run, the beginning of one, latest, or previous: the one before the latest.
+        runs_dir: Folder of the runs; by default that of the settings.
+
+    Raises:
+        RequestError: there is no such run, or its record is damaged.
+    """
+    if runs_dir is None:
+        from pipeline.settings import settle
+
+        runs_dir = settle().runs_dir
+    found = folders(runs_dir, identifier)
+    places = {"latest": 0, "previous": 1}
+    if name in places:
+        matching = found[places[name] : places[name] + 1]
+    else:
+        matching = [folder for folder in found if name and folder.name.startswith(name)]
+    if len(matching) != 1:
+        came = f"{len(matching)} runs" if matching else "no run"
+        listed = ", ".join(folder.name for folder in found[:10]) + (", …" if len(found) > 10 else "")
+        raise RequestError(f"{identifier} has {came} {name!r}. Its runs are, newest first: {listed}.")
+    return read(matching[0])
+
+
+def folders(runs_dir: Path, identifier: str) -> list[Path]:
+    """Return the folders of an identifier's runs, newest first.
+
+    Raises:
+        RequestError: there are none.
+    """
+    of_identifier = runs_dir / identifier
+    inner = [*of_identifier.iterdir()] if identifier and of_identifier.is_dir() else []
+    found = sorted((path for path in inner if path.is_dir() and not path.is_symlink()), reverse=True)
+    if not found:
+        others = sorted(path.parent.name for path in runs_dir.glob("[!.]*/latest"))
+        known = f" There are runs of: {', '.join(others)}." if others else " Start one: python run.py --identifier NAME"
+        raise RequestError(f"There are no runs of {identifier!r} in {runs_dir}.{known}")
+    return found
+
+
 def read(folder: Path) -> Run:
-    """Read the record of a run from its folder."""
-    run = Run.model_validate_json((folder / "run.json").read_text("utf-8"))
+    """Read the record of a run from its folder.
+
+    Raises:
+        RequestError: it is not there or is damaged.
+    """
+    try:
+        run = Run.model_validate_json((folder / "run.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+        else:
+            reason = "it is missing" if isinstance(error, FileNotFoundError) else str(error)
+        there = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ""
+        raise RequestError(
+            f"The record {folder / 'run.json'} cannot be read: {reason}.\n"
+            f"In the folder are: {there or 'no files'}. Look at them there, or remove the folder."
+        ) from None
     run._folder = folder
     return run
 
@@ -193,8 +256,11 @@ def of_job(runs_dir: Path, job: str) -> Run | None:
     """Return the record of the run that submitted a job, None if it was not from here."""
     job_id = job.rpartition("/")[2]  # a whole name may have the project's number in place of its id
     for path in runs_dir.glob("*/*/run.json"):
-        if path.parent.name != "latest" and (run := read(path.parent)).job and run.job.endswith(f"/{job_id}"):
-            return run
+        if path.parent.name == "latest":
+            continue
+        with contextlib.suppress(RequestError):  # a damaged record
+            if (run := read(path.parent)).job and run.job.endswith(f"/{job_id}"):
+                return run
     return None
 
 
