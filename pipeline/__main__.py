@@ -20,6 +20,15 @@ def verbs() -> None:
 
 
 @app.command()
+def runs(identifier: Annotated[str, typer.Argument(help="Identifier of the runs.")]) -> None:
+    """List the runs of an identifier, newest first."""
+    from pipeline import console, history
+    from pipeline.settings import settle
+
+    console.show_history(*history.of(settle().runs_dir, identifier))
+
+
+@app.command()
 def follow(job: Job, project: Project = None, region: Region = None) -> None:
     """Follow a job on Vertex AI to its end and record it here."""
     from pipeline import console, engines, graph

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import profiles, runs
+from pipeline import history, profiles, runs
 from pipeline.check import Check
 from pipeline.graph import Node
 from pipeline.runs import Run, Task
@@ -162,6 +162,23 @@ def show_result(run: Run) -> None:
     for name, place in (("report", run.report), ("model", run.model_file), ("run", run.folder)):
         if place:
             result_console.print(f"{name:<7} {near(place)}")
+
+
+def show_history(found: list[Run], damaged: list[str]) -> None:
+    """Show one line for each run, newest first, with the parameters that changed from the one before it."""
+    columns = ("run", "engine", "state", "seconds", "data", "changed", "accuracy", "macro-F1")
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
+    for column in table.columns:  # a narrow terminal breaks the line, not the words
+        column.no_wrap = True
+    for run, former in zip(found, [*found[1:], None], strict=True):
+        changes = ", ".join(f"{name}={value}" for name, value in history.changed(run, former).items())
+        figures = [f"{run.metrics[name]:.4f}" for name in ("accuracy", "macro_f1")] if run.metrics else ["", ""]
+        seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
+        texts = (run.run_id, run.engine, _state(run.status), seconds, run.data.source, changes, *figures)
+        table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts))
+    Console(width=max(result_console.width, 250), markup=False, highlight=False).print(table)
+    for problem in damaged:
+        show_error(problem)
 
 
 def _figures(figures: dict[str, Any], title: str) -> Table:
