@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import ROOT, command_line
+from pipeline import ROOT, RequestError, command_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Flag = typer.Option
@@ -44,6 +44,8 @@ def run(
     unschedule: Annotated[bool, Flag("--unschedule", help="Remove the schedule.")] = False,
     no_cache: Annotated[bool, Flag("--no-cache", help="Take no task's result from a cache.")] = False,
     isolated: Annotated[bool, Flag("--isolated", help="Run each step here with exactly its own packages.")] = False,
+    quiet: Annotated[bool, Flag("--quiet", help="Show the result only, no progress.")] = False,
+    as_json: Annotated[bool, Flag("--json", help="Print run.json on standard output, and nothing else there.")] = False,
     no_wait: Annotated[bool, Flag("--no-wait", help="Return after the submission.")] = False,
     experiment: Annotated[bool, Flag("--experiment", help="Log to the experiment of the identifier's name.")] = False,
     project: Annotated[str | None, Flag(help="Google Cloud project.")] = None,
@@ -68,6 +70,8 @@ def run(
         schedule=schedule,
         timezone=timezone,
     )
+    if as_json and (compile_only or check or schedule or unschedule):
+        raise RequestError("--json prints the record of a run, and this command runs nothing. Leave it out.")
     engine, engine_reason = settled.chosen_engine()
     if engine == "local" and not (compile_only or check or isolated):
         warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").glob("*.py"))
@@ -88,6 +92,7 @@ def run(
     from pipeline import console, engines, graph, runs, sources
 
     settled.require("identifier")
+    console.show_progress(not quiet)
     chosen = engines.choose(settled, wait=not no_wait, caching=caching, experiment=experiment, isolated=isolated)
     console.show(f"Engine {engine}: {engine_reason}")
     if unschedule:
@@ -130,7 +135,7 @@ def run(
     console.show(f"Run    {console.near(record.folder)}")
     with console.progress(record, nodes) as progress:
         engines.execute(chosen, parameters, record, progress)
-    console.show_result(record)
+    (console.show_json if as_json else console.show_result)(record)
     raise typer.Exit(record.exit_status)
 
 

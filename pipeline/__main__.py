@@ -9,6 +9,8 @@ import typer
 from pipeline import RequestError, command_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+RUN_NAMES = "its id or the beginning of it, latest or previous"
+Identifier = Annotated[str, typer.Argument(help="Identifier of the runs.")]
 Job = Annotated[str, typer.Argument(help="Id or whole name of a job.")]
 Project = Annotated[str | None, typer.Option(help="Google Cloud project.")]
 Region = Annotated[str | None, typer.Option(help="Region of the job.")]
@@ -20,12 +22,51 @@ def verbs() -> None:
 
 
 @app.command()
-def runs(identifier: Annotated[str, typer.Argument(help="Identifier of the runs.")]) -> None:
+def runs(identifier: Identifier) -> None:
     """List the runs of an identifier, newest first."""
     from pipeline import console, history
     from pipeline.settings import settle
 
     console.show_history(*history.of(settle().runs_dir, identifier))
+
+
+@app.command()
+def compare(
+    identifier: Identifier,
+    first: Annotated[str, typer.Argument(help=f"The former run: {RUN_NAMES}.")] = "previous",
+    second: Annotated[str, typer.Argument(help="The other run.")] = "latest",
+) -> None:
+    """Show two runs side by side: parameters, data, code, figures, and whether chance explains the difference."""
+    from pipeline import compare as comparing
+    from pipeline import console
+    from pipeline.runs import load
+
+    pair = load(identifier, first), load(identifier, second)
+    console.show_comparison(*pair, comparing.compare(*pair))
+
+
+@app.command()
+def replay(
+    identifier: Identifier,
+    task: Annotated[str, typer.Argument(metavar="RUN/TASK[ITEM]", help="For example 'latest/train-model[3]'.")],
+    pdb: Annotated[bool, typer.Option("--pdb", help="Stop in the debugger where the step fails.")] = False,
+) -> None:
+    """Run one task of a run again, in this process, on its real inputs, with the code as it is now."""
+    from pipeline import console
+    from pipeline import replay as replaying
+    from pipeline.runs import load
+
+    name, slash, title = task.partition("/")
+    if not slash:
+        raise RequestError(f"{task!r} names no task: expected RUN/TASK, such as latest/split-data.")
+    ready = replaying.prepare(load(identifier, name), title)
+    console.show(f"Replay {console.near(ready.folder)}")
+    error = replaying.execute(ready, debug=pdb)
+    if error is not None:
+        hint = "" if pdb else "\n--pdb stops there."
+        console.show_error(f"{ready.task.title} failed: {error}\nLog: {console.near(ready.work.log)}{hint}")
+        raise typer.Exit(1)
+    console.show_outputs(replaying.outputs(ready))
 
 
 @app.command()

@@ -15,12 +15,15 @@ from rich.text import Text
 
 from pipeline import history, profiles, runs
 from pipeline.check import Check
+from pipeline.compare import Comparison
 from pipeline.graph import Node
 from pipeline.runs import Run, Task
 
 # names and messages may come from the data: they are shown as they are, not read as markup
 progress_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+error_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 result_console = Console(markup=False, highlight=False, soft_wrap=True)
+MAX_DIFF_LINES = 40  # of a step's source, on the terminal
 
 STYLES = {
     "waiting": "dim",
@@ -36,6 +39,10 @@ STYLES = {
 
 def _state(name: str) -> Text:
     return Text(name, STYLES[name])
+
+
+def _task_state(task: Task) -> Text:
+    return _state("cached" if task.cached else task.state)
 
 
 class Lines:
@@ -55,7 +62,7 @@ class Lines:
 
     def ended(self, task: Task) -> None:
         """A task has ended."""
-        state = _state("cached" if task.cached else task.state)
+        state = _task_state(task)
         seconds = "" if task.seconds is None else f"{task.seconds:6.1f} s"
         progress_console.print(
             Text(f"  {task.title:<24} ").append_text(state).append(f"{'':<{10 - len(state)}}{seconds}")
@@ -80,16 +87,22 @@ class LiveTable(Lines):
         table = Table("task", "item", "state", "seconds", box=None, padding=(0, 2))
         table.columns[3].justify = "right"
         tasks = list(self._run.tasks)
+        # a terminal shows the top of what is higher than it is: the end of a long loop would never be seen
+        folded = len(tasks) + len(self._nodes) > progress_console.height
         for node in self._nodes:
             of_node = sorted((task for task in tasks if task.name == node.name), key=lambda task: str(task.item))
+            ended = [task for task in of_node if task.state in ("succeeded", "cancelled")]
+            if folded and len(ended) > 1:
+                of_node = [task for task in of_node if task not in ended]
+                seconds = sum(task.seconds or 0 for task in ended)
+                table.add_row(node.name, f"{len(ended)} items", _state(ended[-1].state), f"{seconds:.1f}")
             for task in of_node:
                 seconds = task.seconds
                 if seconds is None and id(task) in self._since and task.state == "running":
                     seconds = time.monotonic() - self._since[id(task)]
-                state = _state("cached" if task.cached else task.state)
                 item = "" if task.item is None else str(task.item)
-                table.add_row(task.name, Text(item), state, "" if seconds is None else f"{seconds:.1f}")
-            if not of_node:
+                table.add_row(task.name, Text(item), _task_state(task), "" if seconds is None else f"{seconds:.1f}")
+            if not of_node and not ended:
                 table.add_row(node.name, "…" if node.in_loop else "", _state("waiting"), "")
         return table
 
@@ -106,6 +119,11 @@ def progress(run: Run, nodes: list[Node]) -> Iterator[Lines]:
         yield table
 
 
+def show_progress(shown: bool) -> None:
+    """Show progress from here on, or only results and errors."""
+    progress_console.quiet = not shown
+
+
 def show(message: str) -> None:
     """Show a line about the run."""
     progress_console.print(message)
@@ -113,7 +131,7 @@ def show(message: str) -> None:
 
 def show_error(message: str) -> None:
     """Show what went wrong."""
-    progress_console.print(Text("Error: ", "bold red").append(message))
+    error_console.print(Text("Error: ", "bold red").append(message))
 
 
 def show_checks(checks: list[Check]) -> None:
@@ -142,26 +160,52 @@ def show_schedule(name: str, times: list[datetime]) -> None:
 
 
 def show_result(run: Run) -> None:
-    """Show how a run has ended: its figures and where things are, or what failed."""
+    """Show how a run has ended: its figures, those of the run before it, and where things are, or what failed."""
     if run.metrics:
         result_console.print(_figures(run.metrics, f"{run.pipeline} of {run.identifier}, test rows"))
         accuracy, macro_f1 = run.metrics["accuracy"], run.metrics["macro_f1"]
         result_console.print(f"accuracy {accuracy:.4f}   macro-F1 {macro_f1:.4f}   {run.seconds:.1f} s")
-    for task in run.tasks:
-        if task.state == "failed":
-            where = f"\nLog: {near(task.log)}" if task.log else ""
-            show_error(f"{task.title} failed: {task.error or 'it ended without a message'}{where}")
-    if run.error:
-        log = run.folder / runs.ERROR_LOG
-        show_error(run.error + (f"\nLog: {near(log)}" if log.exists() else ""))
-    elif run.status == "cancelled":
-        show_error("the run was cancelled.")
+        if former := history.former(run):
+            result_console.print(_against(run, former))
+    show_failures(run)
     if run.status == "running" and run.job:
         show(f"The job runs on. Follow it: python -m pipeline follow {run.job}")
         show(f"Cancel it: python -m pipeline cancel {run.job}")
     for name, place in (("report", run.report), ("model", run.model_file), ("run", run.folder)):
         if place:
             result_console.print(f"{name:<7} {near(place)}")
+
+
+def show_json(run: Run) -> None:
+    """Print run.json; what failed is told on standard error."""
+    show_failures(run)
+    result_console.file.write((run.folder / "run.json").read_text("utf-8"))
+
+
+def show_failures(run: Run) -> None:
+    """Show what failed in a run, where the log is, and how to try the task again."""
+    for task in run.tasks:
+        if task.state == "failed":
+            where = f"\nLog: {near(task.log)}" if task.log else ""
+            again = f"\nAgain: python -m pipeline replay {run.identifier} '{run.run_id}/{task.title}' --pdb"
+            show_error(f"{task.title} failed: {task.error or 'it ended without a message'}{where}{again}")
+    if run.error:
+        log = run.folder / runs.ERROR_LOG
+        show_error(run.error + (f"\nLog: {near(log)}" if log.exists() else ""))
+    elif run.status == "cancelled":
+        show_error("the run was cancelled.")
+
+
+def _against(run: Run, former: Run) -> str:
+    """Return one line that compares a run with the one before it."""
+    differences = (
+        f"{name} {run.metrics[key] - former.metrics[key]:+.4f}"
+        for name, key in (("accuracy", "accuracy"), ("macro-F1", "macro_f1"))
+    )
+    changes = [f"{name}={value}" for name, value in history.changed(run, former).items()]
+    if run.data.fingerprint != former.data.fingerprint:
+        changes.append("other data")
+    return f"against {former.run_id}: {'   '.join(differences)}" + (f"   ({', '.join(changes)})" if changes else "")
 
 
 def show_history(found: list[Run], damaged: list[str]) -> None:
@@ -179,6 +223,54 @@ def show_history(found: list[Run], damaged: list[str]) -> None:
     Console(width=max(result_console.width, 250), markup=False, highlight=False).print(table)
     for problem in damaged:
         show_error(problem)
+
+
+def show_comparison(first: Run, second: Run, found: Comparison) -> None:
+    """Show two runs side by side."""
+    table = _side_by_side(first, second)
+    runs_of = [("state", *(_state(run.status) for run in (first, second)))]
+    runs_of += [("seconds", *("" if run.seconds is None else f"{run.seconds:.1f}" for run in (first, second)))]
+    for name, *pair in (*runs_of, *((name, *map(_text, pair)) for name, pair in found.asked.items())):
+        table.add_row(Text(name), *pair, "")
+    for name, (one, other) in found.data.items():
+        table.add_row(f"data {name}", _text(one), _text(other), "" if one == other else "other")
+    table.add_section()
+    for name, (one, other) in found.metrics.items():
+        figures = ("" if value is None else f"{value:.4f}" for value in (one, other))
+        difference = "" if one is None or other is None else f"{other - one:+.4f}"
+        table.add_row(Text(name.replace("macro_f1", "macro-F1").replace("mean_f1", "mean F1")), *figures, difference)
+    result_console.print(table)
+    result_console.print(f"Difference in macro-F1: {found.chance}")
+    for steps, lines in found.code.items():
+        result_console.print(f"\nThe source of {steps} differs:")
+        for line in lines[:MAX_DIFF_LINES]:
+            result_console.print(Text(f"  {line}", {"+": "green", "-": "red"}.get(line[:1], "")))
+        if len(lines) > MAX_DIFF_LINES:
+            result_console.print(f"  and {len(lines) - MAX_DIFF_LINES} more lines")
+    if not found.code and not found.problems:
+        result_console.print("The source of all steps is the same.")
+    for problem in found.problems:
+        show_error(problem)
+    for run in (first, second):
+        show_failures(run)
+
+
+def _side_by_side(first: Run, second: Run) -> Table:
+    table = Table("", first.run_id, second.run_id, "difference", box=None, padding=(0, 3, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def _text(value: Any) -> Text:
+    text = "" if value is None else str(value)
+    return Text(text if len(text) <= 40 else f"{text[:16]}…")
+
+
+def show_outputs(outputs: dict[str, Any]) -> None:
+    """Show what a task has put out."""
+    for name, value in outputs.items():
+        result_console.print(Text(f"{name:<16} {near(value) if isinstance(value, str) else value}"))
 
 
 def _figures(figures: dict[str, Any], title: str) -> Table:

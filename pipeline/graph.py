@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from pipeline import RequestError
+
 
 @dataclass(frozen=True)
 class Node:
@@ -20,8 +22,19 @@ class Node:
 
 
 def load(spec: Path) -> dict[str, Any]:
-    """Read a compiled spec; YAML is a superset of JSON."""
-    return yaml.load(spec.read_text("utf-8"), yaml.CSafeLoader)
+    """Read a compiled spec; YAML is a superset of JSON.
+
+    Raises:
+        RequestError: the file is missing or damaged.
+    """
+    try:
+        loaded = yaml.load(spec.read_text("utf-8"), yaml.CSafeLoader)
+        loaded["root"]["dag"]["tasks"], loaded["deploymentSpec"]["executors"]
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
+        raise RequestError(
+            f"The spec {spec} cannot be read: {str(error).splitlines()[0]}. It is missing or damaged."
+        ) from None
+    return loaded
 
 
 def nodes(spec: dict[str, Any]) -> list[Node]:
@@ -52,6 +65,11 @@ def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     executors = spec["deploymentSpec"]["executors"]
     found = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
     return {step: container for step, container in found.items() if "--function_to_execute" in container["args"]}
+
+
+def function(container: dict[str, Any]) -> str:
+    """Return the name of the function that a lightweight component executes."""
+    return container["args"][container["args"].index("--function_to_execute") + 1]
 
 
 def packages(container: dict[str, Any]) -> tuple[str, ...]:

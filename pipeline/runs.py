@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import html
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -13,11 +15,14 @@ import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from pipeline import ROOT, RequestError, storage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 State = Literal["running", "succeeded", "failed", "cancelled"]
 SPEC = "pipeline.yaml"  # in the run folder: what ran
@@ -36,6 +41,7 @@ class Task(BaseModel):
     cached: bool = False
     error: str | None = None
     log: str | None = None  # path or address
+    outputs: dict[str, str] = Field(default_factory=dict)  # path or address of each output artifact
 
     @property
     def title(self) -> str:
@@ -100,6 +106,76 @@ class Run(BaseModel):
             return 130
         return 0 if self.status in ("succeeded", "running") and not self.error else 1
 
+    def task(self, title: str) -> Task:
+        """Return a task by its name, in a loop with the item: train-model[3].
+
+        Raises:
+            RequestError: the run has no such task; the message lists those that it has.
+        """
+        found = [task for task in self.tasks if task.title == title]
+        if not found:
+            titles = ", ".join(task.title for task in self.tasks) or "none that started"
+            raise RequestError(f"The run {self.run_id} has no task {title!r}. Its tasks are: {titles}.")
+        return found[0]
+
+    def output(self, title: str, name: str) -> Path:
+        """Return the path of a task's output artifact, which is fetched first where it is in a bucket.
+
+        Raises:
+            RequestError: there is no such task or output, or its file is gone.
+        """
+        task = self.task(title)
+        if name not in task.outputs:
+            outputs = ", ".join(task.outputs) or "none"
+            raise RequestError(f"The task {title} of {self.run_id} has no output {name!r}. Its outputs are: {outputs}.")
+        return self._here(task.outputs[name], self.folder / "artifacts" / _file_name(task) / name)
+
+    def frame(self, title: str, name: str) -> "pd.DataFrame":
+        """Return a table that a task wrote: run.frame("split-data", "test").
+
+        Raises:
+            RequestError: there is no such task or output, its file is gone, or it is no Parquet file.
+        """
+        import pandas as pd
+        from pyarrow import ArrowException
+
+        path = self.output(title, name)
+        try:
+            return pd.read_parquet(path)
+        except (ArrowException, OSError) as error:
+            raise RequestError(f"The output {name!r} of {title} is no table: {path}: {error}") from None
+
+    def model(self) -> Any:
+        """Return the model that the run has trained.
+
+        Raises:
+            RequestError: it has trained none, or its file is gone.
+        """
+        import joblib
+
+        if self.model_file is None:
+            raise RequestError(f"The run {self.run_id} has no model: it is {self.status}.")
+        return joblib.load(self._here(self.model_file, self.folder / "artifacts" / Path(self.model_file).name))
+
+    def _repr_html_(self) -> str:
+        """Return the report, for a notebook; the state of the run where it has none."""
+        path = self.folder / "report.html"
+        if not path.exists():
+            return f"<p>Run {html.escape(self.run_id)} of {html.escape(self.identifier)}: {self.status}, no report.</p>"
+        page = html.escape(path.read_text("utf-8"))
+        return f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0" title="Report of the run"></iframe>'
+
+    def _here(self, uri: str, path: Path) -> Path:
+        """Return where an artifact is on this machine; an object of a bucket is brought to the path."""
+        if storage.is_object(uri):
+            try:
+                return path if path.exists() else storage.fetch_all(uri, path)
+            except FileNotFoundError as error:
+                raise RequestError(f"{error} It was an output of the run {self.run_id}.") from None
+        if not Path(uri).exists():
+            raise RequestError(f"The file {uri} of the run {self.run_id} is gone.")
+        return Path(uri)
+
     def begin(self, spec: Path) -> None:
         """Make the folder with the compiled spec and run.json, and point latest beside it to it."""
         (self.folder / "logs").mkdir(parents=True)
@@ -110,8 +186,17 @@ class Run(BaseModel):
 
     def log(self, task: Task) -> Path:
         """Return the path of a task's log."""
-        suffix = "" if task.item is None else f"-{re.sub(r'[^A-Za-z0-9_.-]', '_', str(task.item))}"
-        return self.folder / "logs" / f"{task.name}{suffix}.log"
+        return self.folder / "logs" / f"{_file_name(task)}.log"
+
+    def inputs(self, task: Task) -> Path:
+        """Return the path of a task's inputs: KFP's ExecutorInput.Inputs as JSON, from which it can be replayed."""
+        return self.folder / "inputs" / f"{_file_name(task)}.json"
+
+    def keep_inputs(self, task: Task, inputs: dict[str, Any]) -> None:
+        """Write down a task's inputs."""
+        path = self.inputs(task)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(inputs), encoding="utf-8")
 
     def start(self, task: Task) -> None:
         """Record that a task has started."""
@@ -128,6 +213,7 @@ class Run(BaseModel):
                 and report are the results of the run.
         """
         with self._lock:
+            task.outputs = {name: artifact.uri for name, artifact in artifacts.items()}
             self._results.update(artifacts)
             if "dataset" in artifacts:
                 self.data.rows = int(artifacts["dataset"].metadata["rows"])
@@ -272,6 +358,11 @@ def discard(folder: Path) -> None:
         _link(former[-1])
     else:
         shutil.rmtree(folder.parent)
+
+
+def _file_name(task: Task) -> str:
+    """Return the name of a task's files, without their ending."""
+    return task.name if task.item is None else f"{task.name}-{re.sub(r'[^A-Za-z0-9_.-]', '_', str(task.item))}"
 
 
 def _link(folder: Path) -> None:

@@ -55,6 +55,24 @@ def fetch(uri: str, path: Path) -> Path:
     return path
 
 
+def fetch_all(uri: str, path: Path) -> Path:
+    """Download an object, or a folder of objects with all that lies below it.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    bucket, name = split(uri)
+    found = [blob.name for blob in client().list_blobs(bucket, prefix=name) if not blob.name.endswith("/")]
+    if name in found:
+        return fetch(uri, path)
+    inside = [inner for inner in found if inner.startswith(f"{name}/")]
+    if not inside:
+        raise FileNotFoundError(f"There is no object {uri}.")
+    for inner in inside:
+        fetch(f"gs://{bucket}/{inner}", path / inner.removeprefix(f"{name}/"))
+    return path
+
+
 def put(path: Path, uri: str) -> bool:
     """Upload a file unless the same content is there, and return whether it was sent.
 

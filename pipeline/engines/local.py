@@ -87,6 +87,9 @@ class Tasks(Hooks):
         self._slots = threading.BoundedSemaphore(CORES)  # nested loops may ask for more
         self._since: dict[int, float] = {}
 
+    def prepared(self, task: Task, inputs: dict[str, Any]) -> None:
+        self._run.keep_inputs(task, inputs)
+
     def execute(self, task: Task, command: Command, width: int) -> bool:
         with self._slots:
             if self.stopping or self._failed:  # the run has failed; what runs may end, nothing new starts
@@ -102,7 +105,7 @@ class Tasks(Hooks):
                 log=task.log,
                 environment={**os.environ, **warm.ENVIRONMENT, **command.environment},
                 threads=max(1, CORES // width),
-                origins=_origins(command.source),
+                origins=origins(command.source),
                 user_folder=os.getcwd(),
             )
             exit_code, message = self._process(work, command)
@@ -185,16 +188,15 @@ def _environments(spec: dict[str, Any], root: Path, progress: Progress) -> dict[
     """Return the Python of each step's environment by the name of its function; build those that are not there."""
     pythons = {}
     for container in graph.containers(spec).values():
-        function = container["args"][container["args"].index("--function_to_execute") + 1]
-        pythons[function] = isolated.environment(graph.packages(container), root, progress.note)
+        pythons[graph.function(container)] = isolated.environment(graph.packages(container), root, progress.note)
     return pythons
 
 
 @cache
-def _origins(source: str) -> dict[str, tuple[str, int]]:
+def origins(source: str) -> dict[str, tuple[str, int]]:
     """Return the file and line at which the functions of a shipped source were written, where they still stand so."""
     shipped = {node.name: ast.dump(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
-    origins = {}
+    found = {}
     for module in tuple(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if not file or not shipped.keys() & vars(module).keys() or not Path(file).is_relative_to(ROOT):
@@ -204,5 +206,5 @@ def _origins(source: str) -> dict[str, tuple[str, int]]:
                 if isinstance(node, ast.FunctionDef) and node.name in shipped:
                     line, node.decorator_list = node.lineno, []  # kfp ships a function without its decorators
                     if ast.dump(node) == shipped[node.name]:
-                        origins[node.name] = (os.path.abspath(file), line)
-    return origins
+                        found[node.name] = (os.path.abspath(file), line)
+    return found

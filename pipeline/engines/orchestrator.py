@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from google.protobuf import json_format
 from kfp.local import (
     SubprocessRunner,
     executor_input_utils,
@@ -37,6 +38,9 @@ ARTIFACTS = "artifacts"
 
 class Hooks:
     """What a run does for each task; the orchestrator calls it from several threads."""
+
+    def prepared(self, task: Task, inputs: dict[str, Any]) -> None:
+        """A task's inputs are there, KFP's ExecutorInput.Inputs; it is executed next or found in the cache."""
 
     def execute(self, task: Task, command: "Command", width: int) -> bool:
         """Execute a task and return whether it succeeded.
@@ -111,6 +115,7 @@ def _seam(hooks: Hooks, folder: Path, cores: int, cache_dir: Path | None) -> Ite
         current.task = task = Task(name=names["task_name"], item=_loop_item(place, names["io_store"]))
         current.folder = folder / place / task.name
         current.width = widths.get(place, 1)
+        hooks.prepared(task, _inputs(names["task_spec"], names["components"], names["io_store"]))
         outputs, status = execute_single_task(**names)
         hooks.ended(task, status == Status.SUCCESS, outputs)
         return outputs, status
@@ -160,6 +165,14 @@ def _seam(hooks: Hooks, folder: Path, cores: int, cache_dir: Path | None) -> Ite
         ):
             stack.enter_context(patch.object(module, name, ours))
         yield
+
+
+def _inputs(task_spec: Any, components: dict[str, Any], io_store: Any) -> dict[str, Any]:
+    """Return the inputs of a task, as kfp hands them to its executor."""
+    arguments = task_executor.OrchestratorUtils.make_task_arguments(task_spec.inputs, io_store)
+    component = components[task_spec.component_ref.name]
+    executor_input = executor_input_utils.construct_executor_input(component, arguments, "", False)
+    return json_format.MessageToDict(executor_input.inputs)
 
 
 def _loop_item(resource_name: str, io_store: Any) -> Any:

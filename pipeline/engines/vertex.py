@@ -223,6 +223,7 @@ class VertexEngine:
                 run.start(task)
                 progress.started(task)
             if task.state == "running" and state != "running":
+                run.keep_inputs(task, _inputs(detail))
                 task.state, task.cached = state, detail.state.name == "SKIPPED"
                 if detail.start_time and detail.end_time:
                     task.seconds = round((detail.end_time - detail.start_time).total_seconds(), 3)
@@ -334,6 +335,30 @@ def _loop_item(node: graph.Node, detail: Any, details: dict[int, Any]) -> Any:
         place = re.search(r"(\d+)$", parent.task_name)
         item = int(place[1]) if place else None
     return int(item) if isinstance(item, float) and item.is_integer() else item
+
+
+def _inputs(detail: Any) -> dict[str, Any]:
+    """Return the inputs of a task as KFP's ExecutorInput.Inputs."""
+    metadata = _plain(detail.execution.metadata or {})
+    return {
+        "parameterValues": {
+            key.removeprefix("input:"): value for key, value in metadata.items() if key.startswith("input:")
+        },
+        "artifacts": {
+            name: {
+                "artifacts": [
+                    {
+                        "name": artifact.name,
+                        "uri": artifact.uri,
+                        "metadata": _plain(artifact.metadata or {}),
+                        "type": {"schemaTitle": artifact.schema_title},
+                    }
+                    for artifact in list_.artifacts
+                ]
+            }
+            for name, list_ in detail.inputs.items()
+        },
+    }
 
 
 def _artifact(artifact: Any) -> SimpleNamespace:

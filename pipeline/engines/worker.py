@@ -59,19 +59,19 @@ def execute(work: Work) -> str | None:
     os.environ.clear()
     os.environ.update(work.environment | threads)
     try:
-        module = _load(work)
+        module = load(work)
         with _limited(work.threads):
             Executor(work.executor_input, getattr(module, work.function)).execute()
     except BaseException as error:
         traceback.print_exc()
-        return _explain(error, work)
+        return explain(error, work)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
     return None
 
 
-def _load(work: Work) -> types.ModuleType:
+def load(work: Work) -> types.ModuleType:
     """Run the shipped source as a module, so that tracebacks name the lines that the user wrote."""
     file_name = _file_name(work)
     linecache.cache[file_name] = (len(work.source), None, work.source.splitlines(keepends=True), file_name)
@@ -83,11 +83,16 @@ def _load(work: Work) -> types.ModuleType:
     return module
 
 
+def own_files(work: Work) -> set[str]:
+    """Return the names of the files that the user wrote of what the step executes, as tracebacks have them."""
+    return {file for file, _ in work.origins.values()} | {_file_name(work)}
+
+
 def _file_name(work: Work) -> str:
     return f"<{work.function}>"
 
 
-def _explain(error: BaseException, work: Work) -> str:
+def explain(error: BaseException, work: Work) -> str:
     """Return an error's message, and where in the user's code it came from.
 
     A ValueError that a step raises itself is its own word about its input and stands alone.
@@ -95,9 +100,8 @@ def _explain(error: BaseException, work: Work) -> str:
     message = str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full: {message}. Free some space and run again."
-    own_files = {file for file, _ in work.origins.values()} | {_file_name(work)}
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename in own_files]
+    own = [frame for frame in frames if frame.filename in own_files(work)]
     if type(error) is ValueError and message and own and own[-1] is frames[-1] and own[-1].line.startswith("raise"):
         return message
     told = f"{type(error).__name__}: {message}"

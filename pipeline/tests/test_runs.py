@@ -50,3 +50,43 @@ def test_damaged_record_is_told_with_what_is_left(recorded, tmp_path, content, r
         load("x", "latest", tmp_path)
     assert "logs, pipeline.yaml" in str(told.value)
     assert runs.of_job(tmp_path, "any") is None  # others are still looked through
+
+
+def test_run_in_a_notebook_gives_tables_the_model_and_the_report(local_run):
+    ran = local_run("--identifier", "x", "--data", "sample:200", "--set", "max_iter=2")
+    run = load("x")
+    assert run.metrics["accuracy"] == ran.record["metrics"]["accuracy"]
+    test = run.frame("split-data", "test")
+    predicted = run.model().predict(test.drop(columns="Cover_Type"))
+    assert (predicted == test["Cover_Type"]).mean() == run.metrics["accuracy"]
+    page = run._repr_html_()
+    assert page.startswith("<iframe srcdoc=")
+    assert "&lt;h1&gt;" in page
+
+    for title, output, message in (
+        ("split_data", "test", "has no task 'split_data'. Its tasks are: prepare-data, split-data"),
+        ("split-data", "rows", "has no output 'rows'. Its outputs are: "),
+        ("combine-models", "model", "The output 'model' of combine-models is no table"),
+    ):
+        with pytest.raises(RequestError) as told:
+            run.frame(title, output)
+        assert message in str(told.value)
+    (run.folder / "report.html").unlink()
+    (run.folder / "artifacts" / "split-data" / "test").unlink()
+    assert run._repr_html_() == f"<p>Run {run.run_id} of x: succeeded, no report.</p>"
+    with pytest.raises(RequestError, match=r"artifacts/split-data/test of the run .* is gone"):
+        run.frame("split-data", "test")
+
+
+def test_run_on_vertex_gives_the_same_from_the_bucket(vertex, local_run):
+    local_run("--identifier", "x", "--data", "sample:200", "--set", "max_iter=2")
+    run = load("x")
+    test = run.frame("split-data", "test")
+    assert len(test) == sum(run.metrics["rows"].values())
+    predicted = run.model().predict(test.drop(columns="Cover_Type"))
+    assert (predicted == test["Cover_Type"]).mean() == run.metrics["accuracy"]
+
+
+def test_run_without_a_model_says_so(recorded):
+    with pytest.raises(RequestError, match="20260101T000000-abcd has no model: it is running"):
+        recorded[0].model()

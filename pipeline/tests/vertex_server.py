@@ -181,6 +181,9 @@ class _Job(Tasks):
         self.state = "CANCELLING"
         self.stop()
 
+    def prepared(self, task: Task, inputs: dict[str, Any]) -> None:
+        """The inputs are shown with the task once it is executed."""
+
     def execute(self, task: Task, command: Command, width: int) -> bool:
         output_file = Path(command.executor_input["outputs"]["outputFile"])
         place = output_file.parent.relative_to(self._folder / ARTIFACTS).as_posix()
@@ -191,6 +194,10 @@ class _Job(Tasks):
             self._places[id(task)] = place
             self._end_groups(besides=_outermost(place))
             detail = self._detail(place, task.name, "system.ContainerExecution", inputs)
+            detail["inputs"] = {
+                name: {"artifacts": [self._input(artifact) for artifact in given["artifacts"]]}
+                for name, given in command.executor_input.get("inputs", {}).get("artifacts", {}).items()
+            }
             self._logs[detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]] = self._run.log(task)
         return super().execute(task, command, width)
 
@@ -274,12 +281,27 @@ class _Job(Tasks):
                 self.reply["error"] = {"code": 1, "message": "The pipeline job was cancelled."}
             self.state = state
 
-    def _uploaded(self, uri: str) -> str:
+    def _input(self, artifact: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "name": f"{self._parent}/metadataStores/default/artifacts/{_number()}",
+            "displayName": artifact["name"],
+            "uri": self._address(artifact["uri"]),
+            "schemaTitle": artifact["type"]["schemaTitle"],
+            "metadata": artifact.get("metadata", {}),
+        }
+
+    def _address(self, uri: str) -> str:
+        """Return where in the bucket a task's file lies that is at this path here."""
         local = Path(uri)
         if not local.is_relative_to(self._folder):
             return uri  # an importer's
         root = self.reply["runtimeConfig"]["gcsOutputDirectory"].rstrip("/")
-        target = f"{root}/{local.relative_to(self._folder / ARTIFACTS).as_posix()}"
+        return f"{root}/{local.relative_to(self._folder / ARTIFACTS).as_posix()}"
+
+    def _uploaded(self, uri: str) -> str:
+        local, target = Path(uri), self._address(uri)
+        if target == uri:
+            return uri
         for file in (local, *sorted(local.rglob("*"))):
             if file.is_file():
                 name = f"{target}/{file.relative_to(local).as_posix()}".removesuffix("/.")

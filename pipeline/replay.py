@@ -1,0 +1,160 @@
+"""One task of a run again: alone, in this process, on its real inputs, with the code as it is now."""
+
+import json
+import os
+import pdb
+import tempfile
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+from kfp.dsl.executor import Executor
+from kfp.local import executor_input_utils
+from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentSpec, PipelineSpec
+
+from pipeline import RequestError, compiler, graph, runs, storage
+from pipeline.engines import worker
+from pipeline.engines.local import origins
+from pipeline.runs import Run, Task
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A task made ready to run again."""
+
+    task: Task
+    folder: Path  # of its outputs and of inputs that were fetched
+    work: worker.Work
+
+
+def prepare(run: Run, title: str) -> Replay:
+    """Make a task of a run ready to run again, into a folder of its own.
+
+    Args:
+        run: The run, of any engine and state.
+        title: Name of the task, in a loop with the item: train-model[3].
+
+    Raises:
+        RequestError: there is no such task, its inputs are gone, or the step is not what it was.
+    """
+    task = run.task(title)
+    inputs = _kept(run, task)
+    container, component = _step(run, task)
+    now = datetime.now(UTC)
+    folder = run.folder.parent.parent / ".replays" / run.identifier / f"{now:%Y%m%dT%H%M%S%f}-{run.inputs(task).stem}"
+    folder.mkdir(parents=True)
+    for name, given in inputs.get("artifacts", {}).items():
+        for place, artifact in enumerate(given["artifacts"]):
+            artifact["uri"] = str(_here(artifact["uri"], folder / "inputs" / f"{name}-{place}", title))
+    outputs_and_defaults = executor_input_utils.construct_executor_input(component, {}, str(folder), False)
+    whole = json_format.ParseDict({"inputs": inputs}, outputs_and_defaults)
+    executor_input = executor_input_utils.executor_input_to_dict(whole, component)
+    _check_inputs(component, executor_input["inputs"], title)
+    source = container["command"][-1]
+    work = worker.Work(
+        source=source,
+        function=graph.function(container),
+        executor_input=executor_input,
+        log=str(folder / "error.log"),
+        environment={},
+        threads=os.cpu_count() or 1,
+        origins=origins(source),
+        user_folder=os.getcwd(),
+    )
+    return Replay(task, folder, work)
+
+
+def execute(replay: Replay, *, debug: bool = False) -> str | None:
+    """Run the task; if it raises, write the traceback to error.log and return what to tell the user.
+
+    Args:
+        replay: The task.
+        debug: Whether to stop in the debugger where the step failed.
+    """
+    work = replay.work
+    try:
+        Executor(work.executor_input, getattr(worker.load(work), work.function)).execute()
+    except Exception as error:
+        Path(work.log).write_text(traceback.format_exc(), encoding="utf-8")
+        if debug:
+            traceback.print_exc()
+            pdb.post_mortem(_own(error, work))
+        return worker.explain(error, work)
+    return None
+
+
+def outputs(replay: Replay) -> dict[str, Any]:
+    """Return what the task has put out: parameters by name, and the path of each artifact."""
+    there = json.loads(Path(replay.work.executor_input["outputs"]["outputFile"]).read_text("utf-8"))
+    artifacts = {name: given["artifacts"][0]["uri"] for name, given in there.get("artifacts", {}).items()}
+    return there.get("parameterValues", {}) | artifacts
+
+
+def _kept(run: Run, task: Task) -> dict[str, Any]:
+    path = run.inputs(task)
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"The inputs of {task.title} cannot be read from {path}: {error}.\n"
+            "Without them the task cannot be replayed; start a new run, whose inputs are kept."
+        ) from None
+
+
+def _step(run: Run, task: Task) -> tuple[dict[str, Any], ComponentSpec]:
+    """Return the container and the component of a task's step as the pipeline has them now."""
+    then = graph.nodes(graph.load(run.folder / runs.SPEC))
+    step = next((node.step for node in then if node.name == task.name), task.name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, runs.SPEC)
+        compiler.compile_pipeline(compiler.load(run.pipeline), path)
+        now = graph.load(path)
+    containers = graph.containers(now)
+    if step not in containers:
+        raise RequestError(
+            f"The pipeline {run.pipeline} has no step {step!r} any more. It has: {', '.join(containers)}."
+        )
+    components = json_format.ParseDict(now, PipelineSpec()).components.values()
+    return containers[step], next(found for found in components if found.executor_label == f"exec-{step}")
+
+
+def _here(uri: str, path: Path, title: str) -> Path:
+    """Return where an input is on this machine; an object of a bucket is brought to the path."""
+    if storage.is_object(uri):
+        try:
+            return storage.fetch_all(uri, path)
+        except FileNotFoundError as error:
+            raise RequestError(f"{error} It was an input of {title}.") from None
+    if not Path(uri).exists():
+        raise RequestError(f"The file {uri} is gone. It was an input of {title}; replay the task that wrote it.")
+    return Path(uri)
+
+
+def _check_inputs(component: ComponentSpec, inputs: dict[str, Any], title: str) -> None:
+    """Check that all that the step needs now was there then."""
+    definitions = component.input_definitions
+    missing = [
+        name
+        for kind, given in ((definitions.parameters, "parameterValues"), (definitions.artifacts, "artifacts"))
+        for name, definition in kind.items()
+        if not definition.is_optional and name not in inputs.get(given, {})
+    ]
+    if missing:
+        raise RequestError(
+            f"The step of {title} now needs {', '.join(sorted(missing))}, which the run did not have. Start a new run."
+        )
+
+
+def _own(error: Exception, work: worker.Work) -> Any:
+    """Return the traceback of an error up to the last line of the step's own, where the debugger is to stop."""
+    own_files = worker.own_files(work)
+    trace = last = error.__traceback__
+    while trace:
+        if trace.tb_frame.f_code.co_filename in own_files:
+            last = trace
+        trace = trace.tb_next
+    last.tb_next = None
+    return error.__traceback__

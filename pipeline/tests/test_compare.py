@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from pipeline import RequestError, runs
+from pipeline import __main__ as verbs
+from pipeline.compare import bootstrap, compare
+from pipeline.runs import Data, load
+
+
+@pytest.fixture
+def train(local_run):
+    return lambda *arguments: local_run("--identifier", "x", "--data", "sample:300", *arguments)
+
+
+def test_failed_and_half_deleted_runs_are_compared_as_far_as_they_go(train, local_run, tmp_path, capsys):
+    good = train("--set", "max_iter=1")
+    (tmp_path / "rows.csv").write_text("size,kind\n1,a\n2,b\n3,a\n4,b\n5,\n")
+    failed = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--label", "kind")
+    assert failed.status == 1
+    (good.folder / "pipeline.yaml").unlink()
+
+    assert verbs.main(["compare", "x"]) == 0
+    shown = capsys.readouterr()
+    assert f"not known: {failed.record['run_id']} has no figures, it is failed." in shown.out
+    assert f"{good.record['metrics']['accuracy']:.4f}" in shown.out
+    assert "pipeline.yaml cannot be read" in shown.err
+    assert "prepare-data failed: 1 of 5 rows have no label" in shown.err
+
+
+def test_other_test_rows_and_lost_predictions_leave_chance_unknown(train):
+    first = train("--set", "max_iter=1")
+    train("--set", "max_iter=2")
+    third = train("--set", "max_iter=2", "--set", "seed=1")
+    assert "not measured on the same test rows" in compare(load("x", "previous"), load("x")).chance
+    (third.folder / "artifacts" / "split-data" / "test").unlink()
+    told = compare(load("x", first.record["run_id"]), load("x")).chance
+    assert told.startswith("not known: The file")
+    assert told.endswith(f"of the run {third.record['run_id']} is gone.")
+
+
+def test_runs_of_different_pipelines_are_refused(tmp_path):
+    made = []
+    for pipeline in ("training", "prediction"):
+        data = Data(source="none", fingerprint="")
+        made.append(runs.new(tmp_path, "x", pipeline=pipeline, engine="local", parameters={}, data=data))
+    with pytest.raises(RequestError, match="one of prediction: only runs of one pipeline can be compared"):
+        compare(*made)
+
+
+def test_bootstrap_is_that_of_resampled_rows():
+    generator = np.random.default_rng(0)
+    true = generator.choice(["a", "b", "c"], 400, p=[0.6, 0.3, 0.1])
+    first, second = (np.where(generator.random(400) < share, true, "a") for share in (0.6, 0.8))
+    differences = []
+    for _ in range(400):
+        rows = generator.integers(400, size=400)
+        scores = [f1_score(true[rows], predicted[rows], average="macro") for predicted in (first, second)]
+        differences.append(scores[1] - scores[0])
+    assert bootstrap(true, first, second) == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=0.02)
+    assert bootstrap(true, second, first) == pytest.approx(
+        [-high for high in bootstrap(true, first, second)[::-1]], abs=0.01
+    )
+
+
+def test_interval_tells_noise_from_a_difference():
+    generator = np.random.default_rng(0)
+    true = generator.integers(3, size=3_000)
+    first, second, better = (np.where(generator.random(3_000) < share, true, 0) for share in (0.7, 0.7, 0.8))
+    low, high = bootstrap(true, first, second)
+    assert low < 0 < high
+    low, high = bootstrap(true, first, better)
+    assert 0 < low < high

@@ -1,0 +1,117 @@
+import io
+import json
+
+import joblib
+import pytest
+
+from pipeline import __main__ as verbs
+from pipeline.runs import load
+
+
+@pytest.fixture
+def trained(local_run):
+    return local_run("--identifier", "x", "--data", "sample:200", "--set", "max_iter=2")
+
+
+@pytest.fixture
+def failed(local_run, tmp_path):
+    """A run whose first task failed: a row has no label."""
+    (tmp_path / "rows.csv").write_text("size,kind\n1,a\n2,b\n3,a\n4,b\n5,\n")
+    return local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--label", "kind")
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_task_runs_again_on_its_inputs_with_the_code_of_now_beside_the_run(trained, tmp_path, capsys):
+    spec = trained.folder / "pipeline.yaml"
+    spec.write_text(spec.read_text().replace("HistGradientBoostingClassifier", "Gone"))  # the code as it was then
+    before = contents(trained.folder)
+
+    assert verbs.main(["replay", "x", "latest/train-model[3]"]) == 0
+    shown = capsys.readouterr()
+    model = next((tmp_path / "runs" / ".replays" / "x").glob("*-train-model-3/class_model"))
+    ran = trained.folder / "artifacts" / "for-loop-1-iteration-3" / "train-model" / "class_model"
+    features = load("x").frame("preprocess", "test_features").drop(columns="Cover_Type")
+    again, then = (joblib.load(path).predict_proba(features) for path in (model, ran))  # the files name their threads
+    assert (again == then).all()
+    assert str(model) in shown.out
+    assert contents(trained.folder) == before
+
+    assert verbs.main(["replay", "x", f"{trained.record['run_id']}/evaluate-model"]) == 0
+    assert f"{trained.record['metrics']['macro_f1']}" in capsys.readouterr().out
+
+
+def test_failed_task_fails_again_until_what_it_reads_is_mended(failed, tmp_path, capsys):
+    again = f"python -m pipeline replay x '{failed.record['run_id']}/prepare-data' --pdb"
+    assert again in failed.err
+    assert verbs.main(["replay", "x", "latest/prepare-data"]) == 1
+    shown = capsys.readouterr()
+    assert "prepare-data failed: 1 of 5 rows have no label in 'kind'" in shown.err
+    assert "Traceback" not in shown.err
+    log = next((tmp_path / "runs" / ".replays" / "x").glob("*-prepare-data/error.log"))
+    assert "Traceback" in log.read_text()
+
+    (tmp_path / "rows.csv").write_text("size,kind\n1,a\n2,b\n3,a\n4,b\n5,b\n")
+    assert verbs.main(["replay", "x", "latest/prepare-data"]) == 0
+    assert "[0, 1]" in capsys.readouterr().out
+
+
+def test_debugger_stops_at_the_line_of_the_step(failed, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("p label\nq\n"))
+    assert verbs.main(["replay", "x", "latest/prepare-data", "--pdb"]) == 1
+    shown = capsys.readouterr().out
+    assert "steps/prepare_data.py" in shown
+    assert "(Pdb) 'kind'" in shown
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("latest", "'latest' names no task: expected RUN/TASK"),
+        ("2019/split-data", "x has no run '2019'"),
+        ("latest/train_model", "has no task 'train_model'. Its tasks are: prepare-data, split-data, preprocess, "),
+        ("latest/train-model", "has no task 'train-model'. Its tasks are: "),
+        ("latest/train-model[7]", "train-model[6]"),
+    ],
+)
+def test_unknown_run_task_and_item_are_told_with_those_that_exist(trained, capsys, task, message):
+    assert verbs.main(["replay", "x", task]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_gone_from_the_run_folder_is_named(trained, capsys):
+    train = trained.folder / "artifacts" / "split-data" / "train"
+    train.unlink()
+    assert verbs.main(["replay", "x", "latest/preprocess"]) == 2
+    assert f"The file {train} is gone. It was an input of preprocess" in capsys.readouterr().err
+    (trained.folder / "inputs" / "split-data.json").unlink()
+    assert verbs.main(["replay", "x", "latest/split-data"]) == 2
+    assert "The inputs of split-data cannot be read from" in capsys.readouterr().err
+    (trained.folder / "pipeline.yaml").unlink()
+    assert verbs.main(["replay", "x", "latest/combine-models"]) == 2
+    assert "pipeline.yaml cannot be read" in capsys.readouterr().err
+
+
+def test_step_that_needs_more_than_the_run_had_is_told(trained, capsys):
+    inputs = trained.folder / "inputs" / "split-data.json"
+    kept = json.loads(inputs.read_text())
+    del kept["parameterValues"]["label"], kept["artifacts"]["dataset"], kept["parameterValues"]["test_size"]
+    inputs.write_text(json.dumps(kept))
+    assert verbs.main(["replay", "x", "latest/split-data"]) == 2
+    assert "The step of split-data now needs dataset, label, which the run did not have." in capsys.readouterr().err
+
+
+def test_task_of_a_job_on_vertex_runs_here_on_inputs_from_the_bucket(vertex, local_run, tmp_path, capsys):
+    ran = local_run("--identifier", "x", "--data", "sample:200", "--set", "max_iter=2")
+    assert ran.record["engine"] == "vertex"
+    for title in ("train-model[3]", "combine-models", "evaluate-model"):
+        assert verbs.main(["replay", "x", f"latest/{title}"]) == 0, capsys.readouterr().err
+    assert f"{ran.record['metrics']['macro_f1']}" in capsys.readouterr().out
+    fetched = next((tmp_path / "runs" / ".replays" / "x").glob("*-combine-models/inputs"))
+    assert {path.name for path in fetched.iterdir()} == {
+        "train-0",
+        "preprocessor-0",
+        *(f"class_models-{n}" for n in range(7)),
+    }
