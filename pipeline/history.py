@@ -1,5 +1,6 @@
 """What ran under an identifier."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,21 @@ def of(runs_dir: Path, identifier: str) -> tuple[list[Run], list[str]]:
         except RequestError as error:
             damaged.append(str(error))
     return found, damaged
+
+
+def former(run: Run) -> Run | None:
+    """Return the newest run before this one with figures, of the same identifier and pipeline; None if there is none.
+
+    A run whose record cannot be read is passed over.
+    """
+    for folder in runs.folders(run.folder.parent.parent, run.identifier):
+        if folder.name >= run.run_id:
+            continue
+        with contextlib.suppress(RequestError):
+            earlier = runs.read(folder)
+            if earlier.metrics and earlier.pipeline == run.pipeline:
+                return earlier
+    return None
 
 
 def changed(run: Run, former: Run | None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def column_importance(
     rng = np.random.default_rng(seed)
     columns = {name: outputs for name, outputs in columns.items() if len(outputs)}
     n_classes = len(classifier.classes_)
-    n_rows = int(np.clip(budget / n_classes, 0, 18_000) / repeats / min(len(columns), n_measured))
+    n_rows = int(np.clip(budget / n_classes, 0, 12_000) / repeats / min(len(columns), n_measured))
     shuffled = rng.permutation(np.flatnonzero(codes >= 0))
     place_in_class = pd.Series(codes[shuffled]).groupby(codes[shuffled]).cumcount().to_numpy()
     chosen = np.sort(shuffled[np.argsort(place_in_class, kind="stable")][: max(n_rows, 100)])

@@ -130,7 +130,7 @@ def table(frame: "pd.DataFrame", caption: str, bars: tuple = (), spread: str = "
         cells = "".join(cell(name, row[name], row) for name in visible)
         body.append(f'<tr{mark}><th scope="row">{shown(index, 40)}</th>{cells}</tr>')
     text = {name: isinstance(columns[name][0], str) if len(frame) else False for name in visible}
-    kinds = {name: ' class="text"' if text[name] else "" for name in visible}
+    kinds = {name: ' class="text"' if text[name] else ' class="bar"' if name in bars else "" for name in visible}
     heads = "".join(f'<th scope="col"{kinds[name]}>{shown(name, 40)}</th>' for name in visible)
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><caption>{caption}</caption>'
@@ -240,7 +240,7 @@ def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> 
         return x[kept], y[kept]
 
     def panel() -> tuple:
-        figure = Figure(figsize=(4.4, 3.9))
+        figure = Figure(figsize=(3.9, 3.5))
         axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
         axes.plot([0, 1], [0, 1], color=line, lw=1) if len(panels) != 1 else None
         panels.append(figure)
@@ -292,12 +292,12 @@ def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> 
     for place in bright:
         true, predicted = calibration_curve(is_class[:, place], probabilities[:, place].clip(0, 1), n_bins=10)
         look = looks[place] | {"lw": 1, "alpha": 0.6}
-        CalibrationDisplay(true, predicted, None).plot(ax=axes, ref_line=False, marker="", **look)
+        CalibrationDisplay(true, predicted, None).plot(ax=axes, name="its label", ref_line=False, marker="", **look)
     sure = probabilities.max(axis=1).clip(0, 1)
     right = is_class[np.arange(len(sure)), probabilities.argmax(axis=1)]
     true, predicted = calibration_curve(right, sure, n_bins=10)
     look = {"color": ink, "lw": 2, "ls": "-", "marker": "o", "markersize": 4}
-    CalibrationDisplay(true, predicted, None).plot(ax=axes, ref_line=False, **look)
+    CalibrationDisplay(true, predicted, None).plot(ax=axes, name="its label", ref_line=False, **look)
     finish(axes, "predicted probability", "share that is so")
     counts, _ = np.histogram(sure, bins=10, range=(0, 1))
     error = (
@@ -359,22 +359,23 @@ color:var(--muted);text-decoration:none;font-size:.9rem}nav a:hover{color:var(--
 section{padding-top:2.6rem;scroll-margin-top:1.5rem}h2{font-size:1.3rem;margin:0 0 .4rem;letter-spacing:-.01em}
 h3{font-size:1rem;margin:1.6rem 0 .3rem}p{margin:.4rem 0;max-width:46rem}
 .note,caption,figcaption{color:var(--muted);font-size:.875rem}
-.scroll{overflow-x:auto;margin:.6rem 0;position:relative}table{border-collapse:collapse;font-size:.9rem;min-width:min(100%,26rem)}
+.scroll{overflow-x:auto;margin:.6rem 0;position:relative}table{border-collapse:collapse;font-size:.9rem;width:100%}
 caption{text-align:left;padding:.2rem 0 .5rem;caption-side:top}
 th,td{padding:.38rem .75rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:middle}
 thead th{color:var(--muted);font-weight:500;font-size:.8rem;border-bottom-color:var(--muted)}
 th:first-child{text-align:left;padding-left:0;position:sticky;left:0;background:var(--page);font-weight:500;
-max-width:min(15rem,42vw);white-space:normal;z-index:1}
+max-width:20rem;white-space:normal;z-index:1}
 .text{text-align:left;white-space:normal;min-width:4rem;max-width:20rem}tr.few>*{color:var(--muted);font-style:italic}
 tbody tr:hover>*{background:var(--soft)}
-.bar b{font-weight:500;margin-right:.6rem}.bar i{display:inline-block;position:relative;width:5.5rem;height:.55rem;
+th.bar,td.bar{text-align:left}td.bar{width:40%;min-width:9.5rem}.bar b{display:inline-block;width:4rem;font-weight:500}
+.bar i{display:inline-block;position:relative;width:calc(100% - 4rem);height:.55rem;
 border-radius:2px;vertical-align:middle;background:linear-gradient(to right,var(--accent) calc(var(--v)*100%),var(--line) 0);
 print-color-adjust:exact;-webkit-print-color-adjust:exact}tr.few .bar i{opacity:.45}
 .bar s{position:absolute;top:50%;height:2px;margin-top:-1px;background:var(--ink);box-shadow:0 0 0 1px var(--page)}
 .tag{font-size:.75rem;color:var(--c4);border:1px solid;border-radius:1rem;padding:0 .5rem;margin-left:.4rem;
 white-space:nowrap}
 figure{margin:.6rem 0}svg{display:block;width:100%;height:auto;overflow:visible}svg text{font-family:inherit!important}
-figure.scroll svg{min-width:calc(var(--w)*1px);width:calc(var(--w)*1.4px);max-width:100%}
+figure.scroll svg{min-width:calc(var(--w)*1px);width:calc(var(--w)*1.6px);max-width:100%}
 .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:0 1.5rem}
 .panels h3{margin:.5rem 0 .4rem}.panels figure{min-width:0}
 .legend{list-style:none;padding:0;margin:.8rem 0;display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));
@@ -390,7 +391,7 @@ summary{cursor:pointer;padding:.45rem 0;font-weight:500}summary span{color:var(-
 dl.facts{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.3rem 1.5rem;margin:.6rem 0;font-size:.9rem}
 .facts dt{color:var(--muted)}.facts dd{margin:0;min-width:0}
 @media(max-width:30rem){body{padding:0 1rem 3rem}header{padding-top:1.5rem}nav{margin:1.25rem -1rem 0;padding:0 1rem}
-.figures dd{font-size:1.25rem}dl.figures{grid-template-columns:1fr 1fr}.bar i{width:4rem}
+.figures dd{font-size:1.25rem}dl.figures{grid-template-columns:1fr 1fr}th:first-child{max-width:38vw}
 dl.facts{grid-template-columns:minmax(0,7.5rem) 1fr}}
 @media print{nav{display:none}section{break-inside:avoid-page}.scroll{overflow:visible}}
 """.replace("\n", "")
