@@ -33,8 +33,10 @@ def _against(run: Run, previous: Run | None) -> str:
     for figure, name in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
         if figure in run.metrics and figure in previous.metrics:
             difference = run.metrics[figure] - previous.metrics[figure]
-            same = abs(difference) < 0.0005
-            changes.append(f"{name} is {'the same' if same else f'{difference:+.3f}'.replace('-', '\u2212')}")
+            if abs(difference) < 0.0005:
+                changes.append(f"{name} is the same")
+            else:
+                changes.append(f"{name} is {'up' if difference > 0 else 'down'} {abs(difference):.3f}")
     if not changes:
         return ""
     data = "" if run.data.fingerprint == previous.data.fingerprint else " on other data"
@@ -83,8 +85,8 @@ def _times(run: Run) -> str:
             time = f'<td class="bar"><b>{task.seconds:,.1f}</b><i style="--v:{task.seconds / longest:.4f}"></i></td>'
         rows.append(f'<tr><th scope="row">{escape(task.title)}</th>{time}<td class="text">{escape(state)}</td></tr>')
     return (
-        '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>'
-        "<caption>Seconds of each task, in the order of their start; those of a loop ran side by side.</caption>"
+        '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="one">'
+        "<caption><span>In the order of their start; those of a loop ran side by side.</span></caption>"
         '<thead><tr><th scope="col">task</th><th scope="col">seconds</th><th scope="col" class="text">state</th></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )

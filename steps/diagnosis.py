@@ -40,8 +40,8 @@ def column_importance(
     """Measure how much accuracy is lost when the values of a column are shuffled among rows.
 
     It is measured on a sample with as many rows of each class as there are, up to the same number. Preprocessing works
-    row by row, so the features that came of a column are shuffled in its place. Of many columns those are measured whose
-    features tell the classes apart best by themselves, by analysis of variance.
+    row by row, so the features that came of a column are shuffled in its place. Of many columns those are measured
+    whose features tell the classes apart best by themselves, by analysis of variance.
 
     Args:
         classifier: Classifier of the features.
@@ -51,7 +51,7 @@ def column_importance(
         seed: Seed of the sample and the shuffles.
 
     Returns:
-        A frame with one row a measured column, the most important first, and its columns importance and spread (standard
+        A frame with one row a measured column, the most important first, its columns importance and spread (standard
         deviation over the shuffles), and the number of rows of the sample.
     """
     import numpy as np
@@ -167,7 +167,7 @@ def failing_slices(
         quarters = pd.qcut(X[name].reset_index(drop=True), 4, duplicates="drop")
         ends = [X[name].min(), *quarters.cat.categories.right]
         spans = {
-            quarter: f"{low:,.6g} – {high:,.6g}"
+            quarter: f"{low:,.6g} \u2013 {high:,.6g}"
             for quarter, low, high in zip(quarters.cat.categories, ends, ends[1:], strict=False)
         }
         frame = slice_figures(quarters, codes, predicted, n_classes)

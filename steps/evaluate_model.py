@@ -3,8 +3,8 @@
 from kfp import dsl
 from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
-from steps.environment import BASE_IMAGE, pinned
 from steps.diagnosis import class_f1, class_scores, column_importance, confused_pairs, failing_slices, slice_figures
+from steps.environment import BASE_IMAGE, pinned
 from steps.report import (
     confusion_picture,
     curves,
@@ -18,6 +18,7 @@ from steps.report import (
     shown,
     slices_report,
     table,
+    weakest_first,
 )
 
 
@@ -27,7 +28,7 @@ from steps.report import (
     additional_funcs=[
         *(class_f1, class_scores, column_importance, slice_figures, failing_slices, confused_pairs),
         *(shorten, shown, picture, table, confusion_picture, curves, importance_table, pairs_report, slices_report),
-        *(data_report, report_page, evaluation_report),
+        *(weakest_first, data_report, report_page, evaluation_report),
     ],
 )
 def evaluate_model(

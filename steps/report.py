@@ -111,10 +111,10 @@ def table(frame: "pd.DataFrame", caption: str, bars: tuple = (), spread: str = "
             if spread and name == bars[0]:
                 low, high = (min(max((value + sign * row[spread]) / largest[name], 0), 1) for sign in (-1, 1))
                 around = f'<s style="left:{low:.1%};width:{high - low:.1%}"></s>'
-            digits = f"{value:.3f}" if math.isfinite(value) else "–"
+            digits = f"{value:.3f}" if math.isfinite(value) else "\u2013"
             return f'<td class="bar"><b>{digits}</b><i style="--v:{share:.4f}">{around}</i></td>'
         if isinstance(value, float):
-            return f"<td>{value:.3f}</td>" if math.isfinite(value) else "<td>–</td>"
+            return f"<td>{value:.3f}</td>" if math.isfinite(value) else "<td>\u2013</td>"
         if isinstance(value, int) and not isinstance(value, bool):
             return f"<td>{value:,}</td>"
         return f'<td class="text">{shown(value)}</td>'
@@ -132,10 +132,26 @@ def table(frame: "pd.DataFrame", caption: str, bars: tuple = (), spread: str = "
     text = {name: isinstance(columns[name][0], str) if len(frame) else False for name in visible}
     kinds = {name: ' class="text"' if text[name] else ' class="bar"' if name in bars else "" for name in visible}
     heads = "".join(f'<th scope="col"{kinds[name]}>{shown(name, 40)}</th>' for name in visible)
+    only = ' class="one"' if len(bars) == 1 else ""
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><caption>{caption}</caption>'
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Table"><table{only}>'
+        f"<caption><span>{caption}</span></caption>"
         f'<thead><tr><th scope="col">{shown(frame.index.name or "")}</th>{heads}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def weakest_first(frame: "pd.DataFrame", caption: str, by: str, bars: tuple, few: str = "") -> str:
+    """Return a frame as table() does, and above a long one that is folded away the rows of the least figures."""
+    n_weakest = 8
+    whole = table(frame, caption, bars=bars, few=few)
+    if len(frame) <= 2 * n_weakest:
+        return whole
+    ordered = frame[~frame[few]] if few and not frame[few].all() else frame
+    weakest = ordered.sort_values(by, kind="stable").head(n_weakest)
+    caption = f"The {len(weakest)} of the least {by}. {caption}"
+    return (
+        table(weakest, caption, bars=bars, few=few) + f"<details><summary>All {len(frame)}</summary>{whole}</details>"
     )
 
 
@@ -187,7 +203,7 @@ def confusion_picture(matrix: "np.ndarray", names: list) -> str:
             [column, column + 1, column + 1, column],
             [row, row, row + 1, row + 1],
             tint,
-            alpha=0.06 + 0.94 * share,
+            alpha=0.1 + 0.9 * share,
             lw=0,
         )
         color = page if share > 0.55 else ink
@@ -313,7 +329,7 @@ def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> 
     )
     if len(order) > len(bright):
         items += f"<li><i></i>{len(order) - len(bright)} other classes, all more precise</li>"
-    told = "Black in the calibration is the predicted class, whichever it is"
+    told = "The bold line of the calibration is of the predicted class, whichever it is"
     if error is not None:
         told += f": its probability is off by {error:.3f} on average"
     return (
@@ -336,64 +352,60 @@ def report_page(title: str, verdict: str, figures: dict, sections: list) -> str:
     from html import escape
 
     style = """
-:root{color-scheme:light dark;--page:#fff;--soft:#f5f6f8;--ink:#1b1f26;--muted:#5d6572;--line:#e2e5ea;--accent:#1f66c7;
---c0:#0072b2;--c1:#c07800;--c2:#00875f;--c3:#b24a8c;--c4:#d0450a;--c5:#2f94cc;--c6:#6f6b00;--c7:#5a56d0}
-@media(prefers-color-scheme:dark){:root{--page:#14171c;--soft:#1d2128;--ink:#e7eaef;--muted:#a0a8b5;--line:#313742;
---accent:#6ea9ff;--c0:#4aa9ea;--c1:#eaa92c;--c2:#35c79c;--c3:#e391c3;--c4:#ff8a59;--c5:#9ad5ff;--c6:#d6cd4a;--c7:#aba8ff}}
-*{box-sizing:border-box}html{scroll-behavior:smooth;-webkit-text-size-adjust:100%}
-@media(prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
-body{margin:0 auto;max-width:70rem;padding:0 1.25rem 4rem;background:var(--page);color:var(--ink);
+:root{color-scheme:light dark;--page:#fff;--soft:#f5f6f8;--ink:#1b1f26;--muted:#5d6572;--line:#e2e5ea;
+--accent:#1f66c7;--c0:#0072b2;--c1:#c07800;--c2:#00875f;--c3:#b24a8c;--c4:#d0450a;--c5:#2f94cc;--c6:#6f6b00;
+--c7:#5a56d0}@media(prefers-color-scheme:dark){:root{--page:#14171c;--soft:#1d2128;--ink:#e7eaef;--muted:#a0a8b5;
+--line:#313742;--accent:#6ea9ff;--c0:#4aa9ea;--c1:#eaa92c;--c2:#35c79c;--c3:#e391c3;--c4:#ff8a59;--c5:#9ad5ff;
+--c6:#d6cd4a;--c7:#aba8ff}}*{box-sizing:border-box}html{scroll-behavior:smooth;-webkit-text-size-adjust:100%}
+@media(prefers-reduced-motion:reduce){html{scroll-behavior:auto}}body{margin:0 auto;max-width:70rem;
+padding:0 1.25rem 4rem;background:var(--page);color:var(--ink);
 font:1rem/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;font-variant-numeric:tabular-nums;
-overflow-wrap:anywhere}
-header{padding-top:2.5rem}h1{font-size:.95rem;font-weight:600;color:var(--muted);margin:0 0 .6rem;letter-spacing:.01em}
-.verdict{font-size:clamp(1.25rem,1rem + 1.6vw,1.9rem);line-height:1.35;font-weight:600;letter-spacing:-.012em;margin:0;
-max-width:52rem;text-wrap:pretty}.verdict em{font-style:normal;color:var(--accent)}
-dl.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:1px;margin:1.75rem 0 0;
-background:var(--line);border:1px solid var(--line);border-radius:.6rem;overflow:hidden}
-.figures div{background:var(--page);padding:.8rem 1rem}.figures dt{font-size:.8rem;color:var(--muted)}
-.figures dd{margin:0;font-size:1.5rem;font-weight:600;line-height:1.3}
-nav{position:sticky;top:0;z-index:3;background:var(--page);border-bottom:1px solid var(--line);margin:1.5rem -1.25rem 0;
-padding:0 1.25rem;overflow-x:auto;white-space:nowrap}nav a{display:inline-block;padding:.7rem 0;margin-right:1.1rem;
-color:var(--muted);text-decoration:none;font-size:.9rem}nav a:hover{color:var(--ink)}
-:focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:3px}
-section{padding-top:2.6rem;scroll-margin-top:1.5rem}h2{font-size:1.3rem;margin:0 0 .4rem;letter-spacing:-.01em}
-h3{font-size:1rem;margin:1.6rem 0 .3rem}p{margin:.4rem 0;max-width:46rem}
-.note,caption,figcaption{color:var(--muted);font-size:.875rem}
-.scroll{overflow-x:auto;margin:.6rem 0;position:relative}table{border-collapse:collapse;font-size:.9rem;width:100%}
-caption{text-align:left;padding:.2rem 0 .5rem;caption-side:top}
-th,td{padding:.38rem .75rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:middle}
-thead th{color:var(--muted);font-weight:500;font-size:.8rem;border-bottom-color:var(--muted)}
-th:first-child{text-align:left;padding-left:0;position:sticky;left:0;background:var(--page);font-weight:500;
-max-width:20rem;white-space:normal;z-index:1}
-.text{text-align:left;white-space:normal;min-width:4rem;max-width:20rem}tr.few>*{color:var(--muted);font-style:italic}
-tbody tr:hover>*{background:var(--soft)}
-th.bar,td.bar{text-align:left}td.bar{width:40%;min-width:9.5rem}.bar b{display:inline-block;width:4rem;font-weight:500}
-.bar i{display:inline-block;position:relative;width:calc(100% - 4rem);height:.55rem;
-border-radius:2px;vertical-align:middle;background:linear-gradient(to right,var(--accent) calc(var(--v)*100%),var(--line) 0);
-print-color-adjust:exact;-webkit-print-color-adjust:exact}tr.few .bar i{opacity:.45}
-.bar s{position:absolute;top:50%;height:2px;margin-top:-1px;background:var(--ink);box-shadow:0 0 0 1px var(--page)}
-.tag{font-size:.75rem;color:var(--c4);border:1px solid;border-radius:1rem;padding:0 .5rem;margin-left:.4rem;
-white-space:nowrap}
-figure{margin:.6rem 0}svg{display:block;width:100%;height:auto;overflow:visible}svg text{font-family:inherit!important}
-figure.scroll svg{min-width:calc(var(--w)*1px);width:calc(var(--w)*1.6px);max-width:100%}
-.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:0 1.5rem}
-.panels h3{margin:.5rem 0 .4rem}.panels figure{min-width:0}
-.legend{list-style:none;padding:0;margin:.8rem 0;display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));
-gap:.15rem 1.5rem;font-size:.875rem}.legend li{display:flex;align-items:baseline;gap:.5rem}
-.legend span:last-child{color:var(--muted);margin-left:auto;white-space:nowrap}
-.legend i{flex:none;width:1.4rem;border-top:3px solid var(--muted);align-self:center}
-.k0{border-color:var(--c0)!important}.k1{border-color:var(--c1)!important}.k2{border-color:var(--c2)!important}
-.k3{border-color:var(--c3)!important}.k4{border:0;border-top:3px dashed var(--c4)!important}
-.k5{border-top:3px dashed var(--c5)!important}.k6{border-top:3px dashed var(--c6)!important}
-.k7{border-top:3px dashed var(--c7)!important}
-details{border-top:1px solid var(--line);padding:.15rem 0}details:last-of-type{border-bottom:1px solid var(--line)}
-summary{cursor:pointer;padding:.45rem 0;font-weight:500}summary span{color:var(--muted);font-weight:400}
-dl.facts{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.3rem 1.5rem;margin:.6rem 0;font-size:.9rem}
-.facts dt{color:var(--muted)}.facts dd{margin:0;min-width:0}
-@media(max-width:30rem){body{padding:0 1rem 3rem}header{padding-top:1.5rem}nav{margin:1.25rem -1rem 0;padding:0 1rem}
-.figures dd{font-size:1.25rem}dl.figures{grid-template-columns:1fr 1fr}th:first-child{max-width:38vw}
-dl.facts{grid-template-columns:minmax(0,7.5rem) 1fr}}
-@media print{nav{display:none}section{break-inside:avoid-page}.scroll{overflow:visible}}
+overflow-wrap:anywhere}header{padding-top:2.5rem}h1{font-size:.95rem;font-weight:600;color:var(--muted);
+margin:0 0 .6rem;letter-spacing:.01em}.verdict{font-size:clamp(1.25rem,1rem + 1.6vw,1.9rem);line-height:1.35;
+font-weight:600;letter-spacing:-.012em;margin:0;max-width:52rem;text-wrap:pretty}.verdict em{font-style:normal;
+color:var(--accent)}dl.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:1px;
+margin:1.75rem 0 0;background:var(--line);border:1px solid var(--line);border-radius:.6rem;overflow:hidden}
+.figures div{background:var(--page);padding:.8rem 1rem}.figures dt{font-size:.8rem;color:var(--muted)}.figures dd{
+margin:0;font-size:1.5rem;font-weight:600;line-height:1.3}nav{position:sticky;top:0;z-index:3;
+background:var(--page);border-bottom:1px solid var(--line);margin:1.5rem -1.25rem 0;padding:0 1.25rem;
+overflow-x:auto;white-space:nowrap}nav a{display:inline-block;padding:.7rem 0;margin-right:1.1rem;
+color:var(--muted);text-decoration:none;font-size:.9rem}nav a:hover{color:var(--ink)}:focus-visible{
+outline:2px solid var(--accent);outline-offset:2px;border-radius:3px}section{padding-top:2.6rem;
+scroll-margin-top:1.5rem}h2{font-size:1.3rem;margin:0 0 .4rem;letter-spacing:-.01em}h3{font-size:1rem;
+margin:1.6rem 0 .3rem}p{margin:.4rem 0;max-width:46rem}.note,caption,figcaption{color:var(--muted);
+font-size:.875rem}.scroll{overflow-x:auto;margin:.6rem 0;position:relative}table{border-collapse:collapse;
+font-size:.9rem;width:100%}caption{text-align:left;padding:.2rem 0 .5rem}caption span{display:inline-block;
+position:sticky;left:0;max-width:min(46rem,100vw - 2.5rem)}th,td{padding:.38rem .75rem;text-align:right;
+border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:middle}thead th{color:var(--muted);
+font-weight:500;font-size:.8rem;border-bottom-color:var(--muted)}th:first-child{text-align:left;padding-left:0;
+position:sticky;left:0;background:var(--page);font-weight:500;max-width:20rem;min-width:5rem;white-space:normal;
+overflow-wrap:break-word;z-index:1}.text{text-align:left;white-space:normal;min-width:4rem;max-width:20rem}tr.few>*{
+color:var(--muted);font-style:italic}tbody tr:hover>*{background:var(--soft)}th.bar,td.bar{text-align:left}td.bar{
+width:21%;min-width:9.5rem}.one td.bar{width:50%}.bar b{display:inline-block;width:4rem;font-weight:500}.bar i{
+display:inline-block;position:relative;width:calc(100% - 4rem);height:.55rem;border-radius:2px;
+vertical-align:middle;background:linear-gradient(to right,var(--accent) calc(var(--v)*100%),var(--line) 0);
+print-color-adjust:exact;-webkit-print-color-adjust:exact}tr.few .bar i{opacity:.45}.bar s{position:absolute;
+top:50%;height:2px;margin-top:-1px;background:var(--ink);box-shadow:0 0 0 1px var(--page)}.tag{font-size:.75rem;
+color:var(--c4);border:1px solid;border-radius:1rem;padding:0 .5rem;margin-left:.4rem;white-space:nowrap}figure{
+margin:.6rem 0}svg{display:block;width:100%;height:auto;overflow:visible}svg text{font-family:inherit!important}
+figure.scroll svg{min-width:calc(var(--w)*1.25px);width:calc(var(--w)*1.6px);max-width:100%}.panels{display:grid;
+grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:0 1.5rem}.panels h3{margin:.5rem 0 .4rem}
+.panels figure{min-width:0}.legend{list-style:none;padding:0;margin:.8rem 0;display:grid;
+grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:.15rem 1.5rem;font-size:.875rem}.legend li{
+display:flex;align-items:baseline;gap:.5rem}.legend span:last-child{color:var(--muted);margin-left:auto;
+white-space:nowrap}.legend i{flex:none;width:1.4rem;border-top:3px solid var(--muted);align-self:center}.k0{
+border-color:var(--c0)!important}.k1{border-color:var(--c1)!important}.k2{border-color:var(--c2)!important}.k3{
+border-color:var(--c3)!important}.k4{border:0;border-top:3px dashed var(--c4)!important}.k5{
+border-top:3px dashed var(--c5)!important}.k6{border-top:3px dashed var(--c6)!important}.k7{
+border-top:3px dashed var(--c7)!important}details{border-top:1px solid var(--line);padding:.15rem 0}
+details:last-of-type{border-bottom:1px solid var(--line)}summary{cursor:pointer;padding:.45rem 0;font-weight:500}
+summary span{color:var(--muted);font-weight:400}dl.facts{display:grid;
+grid-template-columns:minmax(6rem,max-content) 1fr;gap:.3rem 1.5rem;margin:.6rem 0;font-size:.9rem}.facts dt{
+color:var(--muted)}.facts dd{margin:0;min-width:0}@media(max-width:30rem){body{padding:0 1rem 3rem}header{
+padding-top:1.5rem}nav{margin:1.25rem -1rem 0;padding:0 1rem}.figures dd{font-size:1.25rem}dl.figures{
+grid-template-columns:1fr 1fr}th:first-child{max-width:38vw;overflow-wrap:anywhere;min-width:min(6.5rem,30vw)}
+dl.facts{grid-template-columns:minmax(0,7.5rem) 1fr}}@media print{nav{display:none}section{break-inside:avoid-page}
+.scroll{overflow:visible}}
 """.replace("\n", "")
     numbers = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures.items())
     links = "".join(f'<a href="#{anchor}">{escape(heading)}</a>' for anchor, heading, _ in sections)
@@ -441,7 +453,7 @@ def pairs_report(pairs: list, X: "pd.DataFrame", sure: "np.ndarray", names: list
     for true, other, n_rows, surest in pairs:
         listed.append((names[true], names[other], n_rows, n_rows / totals[true]))
         example = X.iloc[surest][columns[:12]].astype(object)
-        example = example.where(example.notna(), "–").map(
+        example = example.where(example.notna(), "\u2013").map(
             lambda value: f"{value:,.6g}" if isinstance(value, float) else str(value)
         )
         example.insert(0, "probability", sure[surest])
@@ -450,8 +462,8 @@ def pairs_report(pairs: list, X: "pd.DataFrame", sure: "np.ndarray", names: list
         caption = "The rows that it was surest of, by their number in the test rows"
         caption += f", with the 12 most important of {len(columns):,} columns." if len(columns) > 12 else "."
         examples += (
-            f"<details{'' if examples else ' open'}><summary>{shown(names[true], 40)} taken for {shown(names[other], 40)} "
-            f"<span>{n_rows:,} rows</span></summary>{table(example, caption)}</details>"
+            f"<details{'' if examples else ' open'}><summary>{shown(names[true], 40)} taken for "
+            f"{shown(names[other], 40)} <span>{n_rows:,} rows</span></summary>{table(example, caption)}</details>"
         )
     heads = ["true class", "predicted class", "rows", "share of the true class"]
     frame = pd.DataFrame(listed, columns=heads).set_index(heads[0])
@@ -470,13 +482,7 @@ def slices_report(slices: dict, left_out: list) -> str:
     page = f'<p class="note">{told}</p>'
     for name, frame in slices.items():
         frame = frame.rename(columns={"macro_f1": "macro-F1"})
-        page += f"<h3>{shown(name)}</h3>"
-        if len(frame) <= 12:
-            page += table(frame, "", bars=("macro-F1",), few="few")
-        else:
-            page += table(frame.head(6), "The weakest 6.", bars=("macro-F1",), few="few")
-            whole = table(frame, "", bars=("macro-F1",), few="few")
-            page += f"<details><summary>All <span>{len(frame)} values</span></summary>{whole}</details>"
+        page += f"<h3>{shown(name)}</h3>" + weakest_first(frame, "", "macro-F1", ("macro-F1",), few="few")
     return page
 
 
@@ -547,10 +553,10 @@ def evaluation_report(
         "Mean F1 against the rest": f"{figures['mean_f1']:.4f}",
         "Test rows": f"{len(X):,}",
     }
-    of_classes = per_class[["rows", "precision", "recall", "f1", "average_precision", "rest_f1"]].astype(
+    of_classes = per_class[["rows", "f1", "precision", "recall", "average_precision", "rest_f1"]].astype(
         {"rows": object}
     )
-    of_classes.columns = ["rows", "precision", "recall", "F1", "average precision", "F1 against the rest"]
+    of_classes.columns = ["rows", "F1", "precision", "recall", "average precision", "F1 against the rest"]
     of_classes.index.name = "class"
     of_classes.loc[~has_rows, of_classes.columns[1:]] = np.nan
     told = (
@@ -569,7 +575,7 @@ def evaluation_report(
         verdict,
         headline,
         [
-            ("classes", "Classes", table(of_classes, told, bars=("precision", "recall", "F1"))),
+            ("classes", "Classes", weakest_first(of_classes, told, "F1", ("F1", "precision", "recall"))),
             ("confusion", "Confusion matrix", confusion_picture(matrix, names)),
             ("curves", "Curves", curves(np.arange(n_classes) == codes[:, None], probabilities, names)),
             ("columns", "Importance of the columns", importance_table(measured, n_measured, X.shape[1])),

@@ -24,8 +24,8 @@ class Browser:
 
     def __init__(self, profile):
         commands, self._commands = os.pipe()
-        self._answers, answers = os.pipe()
-        self._read = open(self._answers, "rb")
+        received, answers = os.pipe()
+        self._received = os.fdopen(received, "rb")
         # the protocol's file descriptors are 3 and 4
         command = f'exec "$0" {FLAGS} --user-data-dir="$1" 3<&{commands} 4>&{answers}'
         self._process = subprocess.Popen(
@@ -44,7 +44,7 @@ class Browser:
         self._process.kill()
         self._process.wait()
         os.close(self._commands)
-        self._read.close()
+        self._received.close()
 
     def call(self, method, **parameters):
         self._number += 1
@@ -77,7 +77,7 @@ class Browser:
     def _until(self, wanted):
         while True:
             message = bytearray()
-            while (byte := self._read.read(1)) != b"\0":
+            while (byte := self._received.read(1)) != b"\0":
                 assert byte, "the browser has ended"
                 message += byte
             answer = json.loads(message)
@@ -117,7 +117,9 @@ def test_report_is_readable_on_a_phone_in_the_dark_and_without_a_mouse_and_loads
             )
             assert browser.value(out_of_reach) == 0
 
-            told = [event for event in browser.events if event["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")]
+            told = [
+                event for event in browser.events if event["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")
+            ]
             assert told == []
             requests = [event["params"] for event in browser.events if event["method"] == "Network.requestWillBeSent"]
             assert {request["request"]["url"] for request in requests} <= {address}
