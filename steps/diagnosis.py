@@ -77,7 +77,7 @@ def column_importance(
             ]
         )
         with np.errstate(all="ignore"):
-            tells = np.nan_to_num(f_classif(np.nan_to_num(numbers) + 0, codes)[0], posinf=0)
+            tells = np.nan_to_num(f_classif(np.nan_to_num(numbers) + 0, codes)[0])
         ends = np.cumsum([len(outputs) for outputs in columns.values()])
         best = [part.max() for part in np.split(tells, ends[:-1])]
         names = list(columns)

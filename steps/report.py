@@ -60,7 +60,7 @@ def picture(figure: "Figure", name: str, description: str) -> str:
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     svg = ElementTree.fromstring(written.getvalue())
     for parent in svg.iter():
-        for child in [child for child in parent if child.tag.endswith("}metadata")]:
+        for child in [child for child in parent if child.tag.endswith(("}metadata", "}style"))]:
             parent.remove(child)
     parts = [*svg.iter()]
     used = {found for part in parts for value in part.attrib.values() for found in re.findall(r"#([\w-]{5,})", value)}
@@ -89,7 +89,7 @@ def picture(figure: "Figure", name: str, description: str) -> str:
     for key in ("width", "height", "version"):
         svg.attrib.pop(key, None)
     svg.attrib.update({"role": "img", "aria-label": description, "style": f"--w:{width:.0f}"})
-    return ElementTree.tostring(svg, encoding="unicode", method="html")
+    return ElementTree.tostring(svg, encoding="unicode")
 
 
 def table(frame: "pd.DataFrame", caption: str, bars: tuple = (), spread: str = "", few: str = "") -> str:
@@ -98,8 +98,8 @@ def table(frame: "pd.DataFrame", caption: str, bars: tuple = (), spread: str = "
     Args:
         frame: What to show; the names of columns and rows, and texts, may hold anything.
         caption: What the table shows, as HTML.
-        bars: Columns of numbers with a bar beside each, as long as its share of 1 or of the column's largest.
-        spread: Column of standard deviations of the first column with bars, drawn over them.
+        bars: Columns of numbers with a bar beside each, as long as its share of 1.
+        spread: Column of standard deviations of the first column with bars, drawn over them; the longest is whole.
         few: Column that tells which rows stand on little; it is not shown itself.
     """
     import math
@@ -119,7 +119,7 @@ def table(frame: "pd.DataFrame", caption: str, bars: tuple = (), spread: str = "
             return f"<td>{value:,}</td>"
         return f'<td class="text">{shown(value)}</td>'
 
-    largest = {name: max(1e-9, 1 if frame[name].max() > 0.5 else frame[name].max()) for name in bars}
+    largest = {name: max((frame[name] + frame[spread]).max(), 1e-9) if spread else 1 for name in bars}
     visible = [name for name in frame if name != few]
     # Python's numbers, and a column of whole numbers stays one
     columns = {name: frame[name].tolist() for name in frame}
@@ -304,21 +304,23 @@ def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> 
     described = "Precision-recall curves, one a class; their average precision is in the list below."
     drawn.append(("Precision and recall", picture(figure, "pr", described)))
 
+    def calibrate(axes: object, is_so: "np.ndarray", probability: "np.ndarray", **look: object) -> float:
+        probability = probability.clip(0, 1)
+        true, predicted = calibration_curve(is_so, probability, n_bins=10)
+        rows = np.bincount(np.searchsorted(np.linspace(0, 1, 11)[1:-1], probability))
+        rows = rows[rows > 0]
+        told = rows >= min(10, rows.max())  # a share of fewer says nothing
+        CalibrationDisplay(true[told], predicted[told], None).plot(ax=axes, name="share", ref_line=False, **look)
+        return float(np.abs(true - predicted) @ rows / rows.sum())
+
     figure, axes = panel()
     for place in bright:
-        true, predicted = calibration_curve(is_class[:, place], probabilities[:, place].clip(0, 1), n_bins=10)
-        look = looks[place] | {"lw": 1, "alpha": 0.6}
-        CalibrationDisplay(true, predicted, None).plot(ax=axes, name="its label", ref_line=False, marker="", **look)
-    sure = probabilities.max(axis=1).clip(0, 1)
-    right = is_class[np.arange(len(sure)), probabilities.argmax(axis=1)]
-    true, predicted = calibration_curve(right, sure, n_bins=10)
+        look = looks[place] | {"lw": 1, "alpha": 0.6, "marker": ""}
+        calibrate(axes, is_class[:, place], probabilities[:, place], **look)
+    right = is_class[np.arange(len(is_class)), probabilities.argmax(axis=1)]
     look = {"color": ink, "lw": 2, "ls": "-", "marker": "o", "markersize": 4}
-    CalibrationDisplay(true, predicted, None).plot(ax=axes, name="its label", ref_line=False, **look)
+    error = calibrate(axes, right, probabilities.max(axis=1), **look)
     finish(axes, "predicted probability", "share that is so")
-    counts, _ = np.histogram(sure, bins=10, range=(0, 1))
-    error = (
-        float(np.abs(true - predicted) @ counts[counts > 0] / len(sure)) if len(true) == (counts > 0).sum() else None
-    )
     described = "Calibration curves of the prediction and of the classes; the closer to the diagonal, the better."
     drawn.append(("Calibration", picture(figure, "calibration", described)))
 
@@ -328,15 +330,16 @@ def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> 
         for number, place in enumerate(bright)
     )
     if len(order) > len(bright):
-        items += f"<li><i></i>{len(order) - len(bright)} other classes, all more precise</li>"
-    told = "The bold line of the calibration is of the predicted class, whichever it is"
-    if error is not None:
-        told += f": its probability is off by {error:.3f} on average"
+        items += f"<li><i></i>{len(order) - len(bright)} other classes, of a higher AP</li>"
+    told = (
+        "AUC is the area under ROC, AP the average precision, each of a class against all others. The bold line of the "
+        f"calibration is of the predicted class, whichever it is: its probability is off by {error:.3f} on average. "
+        "A point stands on 10 rows or more."
+    )
     return (
         '<div class="panels">'
         + "".join(f"<figure><h3>{name}</h3>{svg}</figure>" for name, svg in drawn)
-        + f'</div><ul class="legend">{items}</ul><p class="note">{told}. The curves are of the probability of a class '
-        "against all others. AUC is the area under ROC, AP the average precision.</p>"
+        + f'</div><ul class="legend">{items}</ul><p class="note">{told}</p>'
     )
 
 
@@ -388,20 +391,21 @@ print-color-adjust:exact;-webkit-print-color-adjust:exact}tr.few .bar i{opacity:
 top:50%;height:2px;margin-top:-1px;background:var(--ink);box-shadow:0 0 0 1px var(--page)}.tag{font-size:.75rem;
 color:var(--c4);border:1px solid;border-radius:1rem;padding:0 .5rem;margin-left:.4rem;white-space:nowrap}figure{
 margin:.6rem 0}svg{display:block;width:100%;height:auto;overflow:visible}svg text{font-family:inherit!important}
-figure.scroll svg{min-width:calc(var(--w)*1.25px);width:calc(var(--w)*1.6px);max-width:100%}.panels{display:grid;
+svg *{stroke-linejoin:round;stroke-linecap:butt}figure.scroll svg{min-width:calc(var(--w)*1.25px);
+width:calc(var(--w)*1.6px);max-width:100%}.panels{display:grid;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:0 1.5rem}.panels h3{margin:.5rem 0 .4rem}
 .panels figure{min-width:0}.legend{list-style:none;padding:0;margin:.8rem 0;display:grid;
-grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:.15rem 1.5rem;font-size:.875rem}.legend li{
+grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:.15rem 1.5rem;font-size:.875rem}.legend li{
 display:flex;align-items:baseline;gap:.5rem}.legend span:last-child{color:var(--muted);margin-left:auto;
-white-space:nowrap}.legend i{flex:none;width:1.4rem;border-top:3px solid var(--muted);align-self:center}.k0{
-border-color:var(--c0)!important}.k1{border-color:var(--c1)!important}.k2{border-color:var(--c2)!important}.k3{
-border-color:var(--c3)!important}.k4{border:0;border-top:3px dashed var(--c4)!important}.k5{
-border-top:3px dashed var(--c5)!important}.k6{border-top:3px dashed var(--c6)!important}.k7{
-border-top:3px dashed var(--c7)!important}details{border-top:1px solid var(--line);padding:.15rem 0}
-details:last-of-type{border-bottom:1px solid var(--line)}summary{cursor:pointer;padding:.45rem 0;font-weight:500}
-summary span{color:var(--muted);font-weight:400}dl.facts{display:grid;
-grid-template-columns:minmax(6rem,max-content) 1fr;gap:.3rem 1.5rem;margin:.6rem 0;font-size:.9rem}.facts dt{
-color:var(--muted)}.facts dd{margin:0;min-width:0}@media(max-width:30rem){body{padding:0 1rem 3rem}header{
+white-space:nowrap}.legend i{flex:none;width:1.4rem;border-top:3px solid var(--muted);align-self:flex-start;
+margin-top:.62rem}.k0{border-color:var(--c0)!important}.k1{border-color:var(--c1)!important}.k2{
+border-color:var(--c2)!important}.k3{border-color:var(--c3)!important}.k4{border:0;
+border-top:3px dashed var(--c4)!important}.k5{border-top:3px dashed var(--c5)!important}.k6{
+border-top:3px dashed var(--c6)!important}.k7{border-top:3px dashed var(--c7)!important}details{
+border-top:1px solid var(--line);padding:.15rem 0}details:last-of-type{border-bottom:1px solid var(--line)}summary{
+cursor:pointer;padding:.45rem 0;font-weight:500}summary span{color:var(--muted);font-weight:400}dl.facts{
+display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.3rem 1.5rem;margin:.6rem 0;font-size:.9rem}
+.facts dt{color:var(--muted)}.facts dd{margin:0;min-width:0}@media(max-width:30rem){body{padding:0 1rem 3rem}header{
 padding-top:1.5rem}nav{margin:1.25rem -1rem 0;padding:0 1rem}.figures dd{font-size:1.25rem}dl.figures{
 grid-template-columns:1fr 1fr}th:first-child{max-width:38vw;overflow-wrap:anywhere;min-width:min(6.5rem,30vw)}
 dl.facts{grid-template-columns:minmax(0,7.5rem) 1fr}}@media print{nav{display:none}section{break-inside:avoid-page}
@@ -456,7 +460,7 @@ def pairs_report(pairs: list, X: "pd.DataFrame", sure: "np.ndarray", names: list
         example = example.where(example.notna(), "\u2013").map(
             lambda value: f"{value:,.6g}" if isinstance(value, float) else str(value)
         )
-        example.insert(0, "probability", sure[surest])
+        example.insert(0, "probability", [f"{probability:.3f}" for probability in sure[surest]])
         example = example.set_axis([f"row {place + 1:,}" for place in surest]).T
         example.index.name = "column"
         caption = "The rows that it was surest of, by their number in the test rows"

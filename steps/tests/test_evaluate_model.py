@@ -124,6 +124,12 @@ def test_classes_without_test_rows_leave_all_figures_finite_and_out_of_the_means
     assert "nan" not in done.page
 
 
+def test_test_rows_of_one_class_only_are_measured_too(evaluate, fitted, rows):
+    done = evaluate(rows[rows["Cover_Type"] == 1].reset_index(drop=True), pipeline=fitted(rows))
+    assert done.figures["accuracy"] == done.figures["recall_1"] > 0
+    assert all(math.isfinite(value) for value in done.figures.values())
+
+
 def test_test_rows_of_a_class_that_was_not_learned_count_as_wrong(evaluate, fitted, rows):
     known = rows[rows["Cover_Type"] != 3].reset_index(drop=True)
     done = evaluate(rows, pipeline=fitted(known))

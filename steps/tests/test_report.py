@@ -46,11 +46,11 @@ def test_a_table_has_heads_bars_of_each_share_and_a_dash_for_no_figure():
     assert "<img" not in html
 
 
-def test_bars_of_small_shares_are_as_long_as_the_largest_and_show_their_spread():
+def test_bars_with_a_spread_are_as_long_as_their_share_of_the_longest():
     frame = pd.DataFrame({"lost": [0.2, -0.1], "spread": [0.1, 0.0]}, index=["a", "b"])
     html = table(frame, "", bars=("lost",), spread="spread")
-    assert re.findall(r"--v:([\d.]+)", html) == ["1.0000", "0.0000"]
-    assert "left:50.0%;width:50.0%" in html
+    assert re.findall(r"--v:([\d.]+)", html) == ["0.6667", "0.0000"]
+    assert "left:33.3%;width:66.7%" in html
 
 
 def test_of_a_long_table_the_weakest_rows_come_first_but_not_those_of_few_rows():
