@@ -29,16 +29,19 @@ def complete(page: str, run: Run, previous: Run | None) -> str:
 def _against(run: Run, previous: Run | None) -> str:
     if previous is None or not previous.metrics or not run.metrics:
         return ""
-    changes = []
-    for figure, name in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
-        if figure in run.metrics and figure in previous.metrics:
-            difference = run.metrics[figure] - previous.metrics[figure]
-            if abs(difference) < 0.0005:
-                changes.append(f"{name} is the same")
-            else:
-                changes.append(f"{name} is {'up' if difference > 0 else 'down'} {abs(difference):.3f}")
-    if not changes:
+    names = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+    differences = {
+        name: run.metrics[figure] - previous.metrics[figure]
+        for figure, name in names.items()
+        if figure in run.metrics and figure in previous.metrics
+    }
+    if not differences:
         return ""
+    changes = [
+        f"{name} is {'up' if value > 0 else 'down'} {abs(value):.3f}"
+        for name, value in differences.items()
+        if abs(value) >= 0.0005
+    ] or ["nothing has changed"]
     data = "" if run.data.fingerprint == previous.data.fingerprint else " on other data"
     return f"; against the previous run{data}, {' and '.join(changes)}"
 
@@ -87,6 +90,7 @@ def _times(run: Run) -> str:
     return (
         '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="one">'
         "<caption><span>In the order of their start; those of a loop ran side by side.</span></caption>"
-        '<thead><tr><th scope="col">task</th><th scope="col">seconds</th><th scope="col" class="text">state</th></tr>'
+        '<thead><tr><th scope="col">task</th><th scope="col" class="bar">seconds</th>'
+        '<th scope="col" class="text">state</th></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )

@@ -156,8 +156,8 @@ def failing_slices(
         columns: All columns, the most important first.
 
     Returns:
-        Frames of slice_figures() by column, the worst slice of a column first, and the columns of text that were left
-        out, for more than 40 values or after the eighth.
+        Frames of slice_figures() by column, the worst value first and those of few rows last, and the columns of text
+        that were left out, for more than 40 values or after the eighth.
     """
     import pandas as pd
 

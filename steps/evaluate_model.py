@@ -131,7 +131,7 @@ def evaluate_model(
     facts = {
         "Source": test.metadata["source"],
         "Fingerprint": test.metadata.get("fingerprint", "unknown"),
-        "Rows of the table": f"{sum(counts.values()):,}" if counts else "unknown",
+        "Rows of the table": f"{int(sum(counts.values())):,}" if counts else "unknown",
         "Label": label,
         "Classes": len(classes),
     }

@@ -486,7 +486,9 @@ def slices_report(slices: dict, left_out: list) -> str:
     page = f'<p class="note">{told}</p>'
     for name, frame in slices.items():
         frame = frame.rename(columns={"macro_f1": "macro-F1"})
-        page += f"<h3>{shown(name)}</h3>" + weakest_first(frame, "", "macro-F1", ("macro-F1",), few="few")
+        page += f"<h3>{shown(name)}</h3>" + weakest_first(
+            frame, f"{len(frame)} slices of {frame['rows'].sum():,} test rows.", "macro-F1", ("macro-F1",), few="few"
+        )
     return page
 
 
