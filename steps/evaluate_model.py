@@ -6,8 +6,10 @@ from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Metrics, Model,
 from steps.diagnosis import class_f1, class_scores, column_importance, confused_pairs, failing_slices, slice_figures
 from steps.environment import BASE_IMAGE, pinned
 from steps.report import (
+    calibrate,
     confusion_picture,
     curves,
+    curves_picture,
     data_report,
     evaluation_report,
     importance_table,
@@ -18,6 +20,8 @@ from steps.report import (
     shown,
     slices_report,
     table,
+    thinned,
+    unit_square,
     weakest_first,
 )
 
@@ -27,8 +31,9 @@ from steps.report import (
     packages_to_install=pinned("joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
     additional_funcs=[
         *(class_f1, class_scores, column_importance, slice_figures, failing_slices, confused_pairs),
-        *(shorten, shown, picture, table, confusion_picture, curves, importance_table, pairs_report, slices_report),
-        *(weakest_first, data_report, report_page, evaluation_report),
+        *(shorten, shown, picture, table, weakest_first, confusion_picture),
+        *(unit_square, curves_picture, thinned, calibrate, curves),
+        *(importance_table, pairs_report, slices_report, data_report, report_page, evaluation_report),
     ],
 )
 def evaluate_model(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -225,6 +226,65 @@ def confusion_picture(matrix: "np.ndarray", names: list) -> str:
     )
 
 
+def unit_square(diagonal: bool) -> "Axes":
+    """Return the axes of a new figure for curves between 0 and 1, with a faint diagonal where it means something."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(3.9, 3.5)).add_axes((0.13, 0.13, 0.84, 0.84))
+    if diagonal:
+        axes.plot([0, 1], [0, 1], color="#010201", lw=0.8, ls=(0, (1, 2)))
+    return axes
+
+
+def curves_picture(axes: "Axes", x: str, y: str, name: str, description: str) -> str:
+    """Return the axes of unit_square() as picture() does, with their labels and a grid in place of scikit-learn's."""
+    muted, line = "#010201", "#010202"
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="auto")
+    axes.set_xlabel(x, color=muted, size=9)
+    axes.set_ylabel(y, color=muted, size=9)
+    axes.tick_params(colors=muted, labelsize=8, length=0)
+    axes.grid(color=line, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    if axes.get_legend():
+        axes.get_legend().remove()
+    return picture(axes.figure, name, description)
+
+
+def thinned(x: "np.ndarray", y: "np.ndarray", n_points: int) -> tuple:
+    """Return a curve of at most as many points, as far from one another along the curve."""
+    import numpy as np
+
+    way = np.concatenate([[0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], n_points)).clip(0, len(x) - 1))
+    return x[kept], y[kept]
+
+
+def calibrate(axes: "Axes", is_so: "np.ndarray", probability: "np.ndarray", look: dict) -> float:
+    """Draw how often what had a probability was so, in ten bins, those of few rows left out.
+
+    Args:
+        axes: Axes to draw on.
+        is_so: Whether it was so, a row a value.
+        probability: Its probability.
+        look: Colour and line, as matplotlib names them.
+
+    Returns:
+        Mean difference of the share and the probability over all rows.
+    """
+    import numpy as np
+    from sklearn.calibration import CalibrationDisplay, calibration_curve
+
+    probability = probability.clip(0, 1)
+    share, mean = calibration_curve(is_so, probability, n_bins=10)
+    rows = np.bincount(np.searchsorted(np.linspace(0, 1, 11)[1:-1], probability))
+    rows = rows[rows > 0]
+    drawn = rows >= min(10, rows.max())
+    display = CalibrationDisplay(share[drawn], mean[drawn], None)
+    display.plot(ax=axes, name="share", ref_line=False, **look)
+    return float(np.abs(share - mean) @ rows / rows.sum())
+
+
 def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> str:
     """Draw the ROC, precision-recall and calibration curves of all classes that have rows.
 
@@ -236,8 +296,6 @@ def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> 
         names: Names of the classes.
     """
     import numpy as np
-    from matplotlib.figure import Figure
-    from sklearn.calibration import CalibrationDisplay, calibration_curve
     from sklearn.metrics import (
         PrecisionRecallDisplay,
         RocCurveDisplay,
@@ -247,90 +305,51 @@ def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> 
         roc_curve,
     )
 
-    ink, muted, line, *_ = (f"#01020{number}" for number in range(5))
-    colors = [f"#01020{number:x}" for number in range(5, 13)]
-
-    def thinned(x: "np.ndarray", y: "np.ndarray", n_points: int) -> tuple:
-        way = np.concatenate([[0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-        kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], n_points)).clip(0, len(x) - 1))
-        return x[kept], y[kept]
-
-    def panel() -> tuple:
-        figure = Figure(figsize=(3.9, 3.5))
-        axes = figure.add_axes((0.13, 0.13, 0.84, 0.84))
-        axes.plot([0, 1], [0, 1], color=line, lw=1) if len(panels) != 1 else None
-        panels.append(figure)
-        return figure, axes
-
-    def finish(axes: object, x: str, y: str) -> None:
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="auto")
-        axes.set_xlabel(x, color=muted, size=9)
-        axes.set_ylabel(y, color=muted, size=9)
-        axes.tick_params(colors=muted, labelsize=8, length=0)
-        axes.grid(color=line, lw=0.6)
-        axes.set_axisbelow(True)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        if axes.get_legend():
-            axes.get_legend().remove()
-
+    ink, muted = "#010200", "#010201"
     present = [place for place in range(len(names)) if 0 < is_class[:, place].sum() < len(is_class)]
     precise = {place: average_precision_score(is_class[:, place], probabilities[:, place]) for place in present}
-    weak_first = sorted(present, key=precise.get)
-    bright = sorted(weak_first if len(present) <= 8 else weak_first[:7])
-    looks = {place: {"color": muted, "lw": 0.6, "alpha": 0.35, "ls": "-"} for place in present}
-    for number, place in enumerate(bright):
-        looks[place] = {"color": colors[number], "lw": 1.5, "alpha": 1, "ls": "-" if number < 4 else (0, (4, 1.5))}
-    order = [place for place in present if place not in bright] + bright  # the bright ones on top
+    bright = sorted(sorted(present, key=precise.get)[: 8 if len(present) <= 8 else 7])
+    looks = {place: {"color": muted, "lw": 0.6, "alpha": 0.35, "ls": "-"} for place in present if place not in bright}
+    for number, place in enumerate(bright):  # last, to be on top; colours alone do not tell lines apart for everybody
+        looks[place] = {"color": f"#01020{5 + number:x}", "lw": 1.5, "ls": "-" if number < 4 else (0, (4, 1.5))}
     n_points = 150 if len(present) <= 12 else 60
-    panels: list = []
-    areas, drawn = {}, []
 
-    figure, axes = panel()
-    for place in order:
+    roc, pr, calibration = unit_square(diagonal=True), unit_square(diagonal=False), unit_square(diagonal=True)
+    areas = {}
+    for place, look in looks.items():
         fpr, tpr, _ = roc_curve(is_class[:, place], probabilities[:, place])
         areas[place] = auc(fpr, tpr)
         x, y = thinned(fpr, tpr, n_points)
-        RocCurveDisplay(fpr=[x], tpr=[y]).plot(ax=axes, curve_kwargs=looks[place])
-    finish(axes, "false positive rate", "true positive rate")
-    drawn.append(("ROC", picture(figure, "roc", "ROC curves, one a class; their areas are in the list below.")))
-
-    figure, axes = panel()
-    for place in order:
+        RocCurveDisplay(fpr=[x], tpr=[y]).plot(ax=roc, curve_kwargs=look)
         precision, recall, _ = precision_recall_curve(is_class[:, place], probabilities[:, place])
         y, x = thinned(precision[::-1], recall[::-1], n_points)
-        PrecisionRecallDisplay(precision=[y], recall=[x]).plot(ax=axes, curve_kwargs=looks[place])
-    finish(axes, "recall", "precision")
-    described = "Precision-recall curves, one a class; their average precision is in the list below."
-    drawn.append(("Precision and recall", picture(figure, "pr", described)))
-
-    def calibrate(axes: object, is_so: "np.ndarray", probability: "np.ndarray", **look: object) -> float:
-        probability = probability.clip(0, 1)
-        true, predicted = calibration_curve(is_so, probability, n_bins=10)
-        rows = np.bincount(np.searchsorted(np.linspace(0, 1, 11)[1:-1], probability))
-        rows = rows[rows > 0]
-        told = rows >= min(10, rows.max())  # a share of fewer says nothing
-        CalibrationDisplay(true[told], predicted[told], None).plot(ax=axes, name="share", ref_line=False, **look)
-        return float(np.abs(true - predicted) @ rows / rows.sum())
-
-    figure, axes = panel()
-    for place in bright:
-        look = looks[place] | {"lw": 1, "alpha": 0.6, "marker": ""}
-        calibrate(axes, is_class[:, place], probabilities[:, place], **look)
+        PrecisionRecallDisplay(precision=[y], recall=[x]).plot(ax=pr, curve_kwargs=look)
+        if place in bright:
+            look = look | {"lw": 1, "alpha": 0.6, "marker": ""}
+            calibrate(calibration, is_class[:, place], probabilities[:, place], look)
     right = is_class[np.arange(len(is_class)), probabilities.argmax(axis=1)]
     look = {"color": ink, "lw": 2, "ls": "-", "marker": "o", "markersize": 4}
-    error = calibrate(axes, right, probabilities.max(axis=1), **look)
-    finish(axes, "predicted probability", "share that is so")
-    described = "Calibration curves of the prediction and of the classes; the closer to the diagonal, the better."
-    drawn.append(("Calibration", picture(figure, "calibration", described)))
+    error = calibrate(calibration, right, probabilities.max(axis=1), look)
 
+    described = {
+        "roc": "ROC curves, one a class; their areas are in the list below.",
+        "pr": "Precision-recall curves, one a class; their average precision is in the list below.",
+        "calibration": "Calibration curves of the prediction and of the classes; on the diagonal they are right.",
+    }
+    drawn = {
+        "ROC": curves_picture(roc, "false positive rate", "true positive rate", "roc", described["roc"]),
+        "Precision and recall": curves_picture(pr, "recall", "precision", "pr", described["pr"]),
+        "Calibration": curves_picture(
+            calibration, "predicted probability", "share that is so", "calibration", described["calibration"]
+        ),
+    }
     items = "".join(
         f'<li><i class="k{number}"></i><span>{shown(names[place], 40)}</span>'
         f"<span>AUC {areas[place]:.3f} · AP {precise[place]:.3f}</span></li>"
         for number, place in enumerate(bright)
     )
-    if len(order) > len(bright):
-        items += f"<li><i></i>{len(order) - len(bright)} other classes, of a higher AP</li>"
+    if len(looks) > len(bright):
+        items += f"<li><i></i>{len(looks) - len(bright)} other classes, of a higher AP</li>"
     told = (
         "AUC is the area under ROC, AP the average precision, each of a class against all others. The bold line of the "
         f"calibration is of the predicted class, whichever it is: its probability is off by {error:.3f} on average. "
@@ -338,7 +357,7 @@ def curves(is_class: "np.ndarray", probabilities: "np.ndarray", names: list) -> 
     )
     return (
         '<div class="panels">'
-        + "".join(f"<figure><h3>{name}</h3>{svg}</figure>" for name, svg in drawn)
+        + "".join(f"<figure><h3>{name}</h3>{svg}</figure>" for name, svg in drawn.items())
         + f'</div><ul class="legend">{items}</ul><p class="note">{told}</p>'
     )
 
