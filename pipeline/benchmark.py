@@ -327,8 +327,9 @@ def plain(source: Path, label: str, folder: Path) -> None:
 
     features, y, classes = model[:-1].transform(test.drop(columns=label)), test[label].to_numpy(), model.classes_
     predicted = model[-1].predict(features)
-    scores = np.column_stack([of_one.predict_proba(features)[:, 1] for of_one in model[-1].estimators_])
-    scores = np.hstack([1 - scores, scores]) if len(classes) == 2 else scores
+    # steps is not imported, since that would import kfp
+    diagnosis, report = (runpy.run_path(str(ROOT / "steps" / name)) for name in ("diagnosis.py", "report.py"))
+    scores = diagnosis["class_scores"](model[-1], features)
     sums = scores.sum(axis=1, keepdims=True)
     shares = np.divide(scores, sums, out=scores.copy(), where=sums > 0)
     is_class, names = y[:, None] == classes, [str(name) for name in classes]
@@ -344,9 +345,15 @@ def plain(source: Path, label: str, folder: Path) -> None:
     figures |= {"macro_f1": per_class["f1"].mean(), "mean_f1": per_class["rest_f1"].mean()}
     metrics = figures | per_class.to_dict() | {"confusion": confusion.to_numpy().tolist()}
     (folder / METRICS).write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    facts = {"Source": source.name, "Label": label, "Test rows": f"{len(y):,}"}
-    report_page = runpy.run_path(str(ROOT / "steps" / "shared.py"))["report_page"]  # importing steps would import kfp
-    page = report_page("Evaluation of the model", figures, facts, per_class.astype({"rows": int}), confusion)
+
+    X, codes, codes_pred = test.drop(columns=label), pd.Index(classes).get_indexer(y), shares.argmax(axis=1)
+    importance = diagnosis["column_importance"](model[-1], features, codes, model[0].input_to_outputs_)
+    columns = [*importance[0].index, *X.columns.difference(importance[0].index, sort=False)]
+    slices = diagnosis["failing_slices"](X, codes, codes_pred, len(classes), columns)
+    pairs = diagnosis["confused_pairs"](codes, codes_pred, shares.max(axis=1))
+    facts = {"Source": source.name, "Label": label, "Classes": len(classes)}
+    per_class = per_class.astype({"rows": int})
+    page = report["evaluation_report"](X, codes, shares, per_class, figures, importance, slices, pairs, facts)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 

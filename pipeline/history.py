@@ -26,6 +26,21 @@ def of(runs_dir: Path, identifier: str) -> tuple[list[Run], list[str]]:
     return found, damaged
 
 
+def former(run: Run) -> Run | None:
+    """Return the newest run before this one with figures, of the same identifier and pipeline; None if there is none.
+
+    A run whose record cannot be read is passed over.
+    """
+    for folder in runs.folders(run.folder.parent.parent, run.identifier):
+        if folder.name >= run.run_id:
+            continue
+        with contextlib.suppress(RequestError):
+            earlier = runs.read(folder)
+            if earlier.metrics and earlier.pipeline == run.pipeline:
+                return earlier
+    return None
+
+
 def changed(run: Run, former: Run | None) -> dict[str, Any]:
     """Return the parameters of a run that differ from those of the one before it; none where it is the first."""
     if former is None:

@@ -246,6 +246,14 @@ class Run(BaseModel):
             path = self.folder / "report.html"
             storage.fetch(report.uri, path) if storage.is_object(report.uri) else shutil.copyfile(report.uri, path)
             self.report = str(path)
+            self._complete(path)
+
+    def _complete(self, path: Path) -> None:
+        """Put what only the run knows into its report."""
+        from pipeline import history, report  # which import this module
+
+        page = report.complete(path.read_text("utf-8"), self, history.former(self))
+        path.write_text(page, encoding="utf-8")
 
     def _write(self) -> None:
         """Write run.json, so that a reader finds the old one or the new one, never a part."""

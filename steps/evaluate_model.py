@@ -3,14 +3,38 @@
 from kfp import dsl
 from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
+from steps.diagnosis import class_f1, class_scores, column_importance, confused_pairs, failing_slices, slice_figures
 from steps.environment import BASE_IMAGE, pinned
-from steps.shared import report_page
+from steps.report import (
+    calibrate,
+    confusion_picture,
+    curves,
+    curves_picture,
+    data_report,
+    evaluation_report,
+    importance_table,
+    pairs_report,
+    picture,
+    report_page,
+    shorten,
+    shown,
+    slices_report,
+    table,
+    thinned,
+    unit_square,
+    weakest_first,
+)
 
 
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
-    additional_funcs=[report_page],
+    packages_to_install=pinned("joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
+    additional_funcs=[
+        *(class_f1, class_scores, column_importance, slice_figures, failing_slices, confused_pairs),
+        *(shorten, shown, picture, table, weakest_first, confusion_picture),
+        *(unit_square, curves_picture, thinned, calibrate, curves),
+        *(importance_table, pairs_report, slices_report, data_report, report_page, evaluation_report),
+    ],
 )
 def evaluate_model(
     model: Input[Model],
@@ -19,6 +43,7 @@ def evaluate_model(
     metrics: Output[Metrics],
     confusion: Output[ClassificationMetrics],
     report: Output[HTML],
+    predictions: Output[Dataset],
 ) -> float:
     """Score the model on the raw test rows.
 
@@ -34,7 +59,9 @@ def evaluate_model(
         metrics: accuracy, macro_f1, mean_f1 (mean of the classes' F1 against the rest), and for the class of code c
             rows_c, precision_c, recall_c, f1_c, average_precision_c and the same against the rest, rest_precision_c ….
         confusion: Confusion matrix of the test rows.
-        report: The same as one HTML page.
+        report: The same and where it fails, as one HTML page.
+        predictions: Parquet with one row a test row, in their order: its true and predicted class, and the probability
+            of the predicted class, between 0 and 1.
         Output: Macro-averaged F1 of all classes, between 0 and 1.
     """
     import os
@@ -49,34 +76,43 @@ def evaluate_model(
         precision_recall_fscore_support,
     )
 
-    frame = pd.read_parquet(test.path)
-    X, y = frame.drop(columns=label), frame[label].to_numpy()
     pipeline = joblib.load(os.path.join(model.path, "model.joblib"))
+    frame = pd.read_parquet(test.path)
+    y = frame[label].to_numpy()
+    X = frame[model.metadata.get("columns") or [name for name in frame if name != label]]
     classes = pipeline.classes_
     features = pipeline[:-1].transform(X)
-    # one column a class: its probability against the rest; over their sum, its probability as one of all
-    scores = np.column_stack([class_model.predict_proba(features)[:, 1] for class_model in pipeline[-1].estimators_])
-    y_pred = classes[scores.argmax(axis=1)]
+    # over their sum, the probabilities against the rest are those to be one of all
+    scores = class_scores(pipeline[-1], features)
     sums = scores.sum(axis=1, keepdims=True)
     probabilities = np.divide(scores, sums, out=scores.copy(), where=sums > 0)
+    codes, codes_pred = pd.Index(classes).get_indexer(y), scores.argmax(axis=1)
+    y_pred = classes[codes_pred]
 
     one_of_all = pd.DataFrame(
         precision_recall_fscore_support(y, y_pred, labels=classes, zero_division=0),
         index=["precision", "recall", "f1", "rows"],
     ).T
     is_class = y[:, None] == classes
-    one_of_all["average_precision"] = average_precision_score(is_class, probabilities, average=None)
+    has_rows = is_class.any(axis=0)
+    one_of_all["average_precision"] = 0.0  # a class without test rows has none
+    one_of_all.loc[has_rows, "average_precision"] = average_precision_score(
+        is_class[:, has_rows], probabilities[:, has_rows], average=None
+    )
     rest = pd.DataFrame(
         precision_recall_fscore_support(is_class, scores > 0.5, zero_division=0)[:3],
         index=["rest_precision", "rest_recall", "rest_f1"],
     ).T
-    rest["rest_average_precision"] = average_precision_score(is_class, scores, average=None)
+    rest["rest_average_precision"] = 0.0
+    rest.loc[has_rows, "rest_average_precision"] = average_precision_score(
+        is_class[:, has_rows], scores[:, has_rows], average=None
+    )
     per_class = pd.concat([one_of_all, rest], axis=1).astype({"rows": int})
 
     figures = {
         "accuracy": float(accuracy_score(y, y_pred)),
-        "macro_f1": float(per_class["f1"].mean()),
-        "mean_f1": float(per_class["rest_f1"].mean()),
+        "macro_f1": float(per_class["f1"][has_rows].mean()),
+        "mean_f1": float(per_class["rest_f1"][has_rows].mean()),
     }
     for name, value in figures.items():
         metrics.log_metric(name, value)
@@ -86,15 +122,25 @@ def evaluate_model(
     names = [str(name) for name in classes]
     matrix = confusion_matrix(y, y_pred, labels=classes)
     confusion.log_confusion_matrix(names, matrix.tolist())
-    facts = {"Source": test.metadata["source"], "Label": label, "Test rows": f"{len(y):,}"}
+
+    rows = pd.DataFrame({"true": y, "predicted": y_pred, "probability": probabilities.max(axis=1)})
+    rows.to_parquet(predictions.path)
+
+    vectorizers = [step for step in pipeline.named_steps.values() if hasattr(step, "input_to_outputs_")]
+    came_of = vectorizers[0].input_to_outputs_ if vectorizers else {name: [name] for name in features}
+    importance = column_importance(pipeline[-1], features, codes, came_of)
+    columns = [*importance[0].index, *(name for name in X if name not in importance[0].index)]
+    slices = failing_slices(X, codes, codes_pred, len(classes), columns)
+    pairs = confused_pairs(codes, codes_pred, probabilities.max(axis=1))
+    counts = test.metadata.get("classes", {})
+    facts = {
+        "Source": test.metadata["source"],
+        "Fingerprint": test.metadata.get("fingerprint", "unknown"),
+        "Rows of the table": f"{int(sum(counts.values())):,}" if counts else "unknown",
+        "Label": label,
+        "Classes": len(classes),
+    }
+    named = per_class.set_axis(names)
     with open(report.path, "w", encoding="utf-8") as page:
-        page.write(
-            report_page(
-                "Evaluation of the model",
-                figures,
-                facts,
-                per_class.set_axis(names),
-                pd.DataFrame(matrix, index=names, columns=names),
-            )
-        )
+        page.write(evaluation_report(X, codes, probabilities, named, figures, importance, slices, pairs, facts))
     return figures["macro_f1"]

@@ -33,7 +33,21 @@ def test_imports_of_the_shipped_source_are_installed_by_the_step(step):
         for instruction in dis.get_instructions(code)
         if instruction.opname == "IMPORT_NAME"
     }
-    standard = {"kfp", "typing", "glob", "os", "time", "hashlib", "html"}
+    standard = {
+        "kfp",
+        "typing",
+        "glob",
+        "os",
+        "time",
+        "hashlib",
+        "html",
+        "io",
+        "math",
+        "re",
+        "unicodedata",
+        "warnings",
+        "xml",
+    }
     installed = " ".join(container(step).command)
     for module in imported - standard:
         assert f"'{distributions.get(module, module)}==" in installed

@@ -1,0 +1,96 @@
+"""What a run knows of itself, put into the page that evaluate_model wrote.
+
+The page marks the places, since the step must not know them: the run's id or times would make each evaluation another.
+"""
+
+from html import escape
+from typing import Any
+
+from pipeline.runs import Run
+
+
+def complete(page: str, run: Run, previous: Run | None) -> str:
+    """Return a report with the run's parameters, versions, commit and times, and the comparison in its verdict.
+
+    Args:
+        page: The page, with the places marked <!-- verdict -->, <!-- nav --> and <!-- run -->; each may be missing.
+        run: The run that made it, with its figures.
+        previous: The run to compare with; None for none.
+    """
+    for mark, filling in (
+        ("<!-- verdict -->", _against(run, previous)),
+        ("<!-- nav -->", '<a href="#run">Run</a>'),
+        ("<!-- run -->", _section(run, previous)),
+    ):
+        page = page.replace(mark, filling, 1)
+    return page
+
+
+def _against(run: Run, previous: Run | None) -> str:
+    if previous is None or not previous.metrics or not run.metrics:
+        return ""
+    names = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+    differences = {
+        name: run.metrics[figure] - previous.metrics[figure]
+        for figure, name in names.items()
+        if figure in run.metrics and figure in previous.metrics
+    }
+    if not differences:
+        return ""
+    changes = [
+        f"{name} is {'up' if value > 0 else 'down'} {abs(value):.3f}"
+        for name, value in differences.items()
+        if abs(value) >= 0.0005
+    ] or ["nothing has changed"]
+    data = "" if run.data.fingerprint == previous.data.fingerprint else " on other data"
+    return f"; against the previous run{data}, {' and '.join(changes)}"
+
+
+def _section(run: Run, previous: Run | None) -> str:
+    commit = run.git.commit or "no git checkout"
+    facts = {
+        "Run": f"{run.identifier}/{run.run_id}",
+        "Pipeline": run.pipeline,
+        "Engine": run.engine,
+        "State": run.status,
+        "Started": f"{run.started:%Y-%m-%d %H:%M:%S} UTC",
+        "Seconds": "" if run.seconds is None else f"{run.seconds:,.1f}",
+        "Commit": f"{commit}, with changes" if run.git.dirty else commit,
+        "Compared with": previous.run_id if previous else "no run before it",
+    }
+    former = previous.parameters if previous else run.parameters
+    parameters = {name: (value, value != former.get(name)) for name, value in run.parameters.items()}
+    versions = {name: (version, False) for name, version in run.versions.items()}
+    return (
+        f'<section id="run"><h2>Run</h2>{_listing({name: (value, False) for name, value in facts.items()})}'
+        f"<h3>Parameters</h3>{_listing(parameters)}<h3>Versions</h3>{_listing(versions)}"
+        f"<h3>Time of the tasks</h3>{_times(run)}</section>"
+    )
+
+
+def _listing(pairs: dict[str, tuple[Any, bool]]) -> str:
+    changed = ' <span class="tag">changed</span>'
+    items = (
+        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}{changed if differs else ''}</dd>"
+        for name, (value, differs) in pairs.items()
+    )
+    return f'<dl class="facts">{"".join(items)}</dl>'
+
+
+def _times(run: Run) -> str:
+    longest = max((task.seconds or 0 for task in run.tasks), default=0) or 1
+    rows = []
+    for task in run.tasks:
+        state = "from the cache" if task.cached else task.state
+        if task.seconds is None:
+            time = "<td>\u2013</td>"
+        else:
+            time = f'<td class="bar"><b>{task.seconds:,.1f}</b><i style="--v:{task.seconds / longest:.4f}"></i></td>'
+        rows.append(f'<tr><th scope="row">{escape(task.title)}</th>{time}<td class="text">{escape(state)}</td></tr>')
+    return (
+        '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="one">'
+        "<caption><span>In the order of their start; those of a loop ran side by side.</span></caption>"
+        '<thead><tr><th scope="col">task</th><th scope="col" class="bar">seconds</th>'
+        '<th scope="col" class="text">state</th></tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )

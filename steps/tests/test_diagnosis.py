@@ -1,0 +1,98 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import f1_score
+from sklearn.multiclass import OneVsRestClassifier
+
+from steps.diagnosis import class_f1, class_scores, column_importance, confused_pairs, failing_slices
+
+
+@pytest.fixture
+def classifier():
+    """Fit a classifier of three classes that depend on one of many columns only."""
+
+    def fit(n_columns):
+        rng = np.random.default_rng(0)
+        X = pd.DataFrame(rng.normal(size=(900, n_columns)), columns=[f"x{number}" for number in range(n_columns)])
+        X["told"] = pd.Categorical(np.array(["a", "b", "c"])[np.arange(900) % 3])
+        codes = np.arange(900) % 3
+        trees = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype")
+        return OneVsRestClassifier(trees).fit(X, codes), X, codes
+
+    return fit
+
+
+def test_class_f1_is_that_of_scikit_learn_and_none_for_a_class_without_rows():
+    codes, predicted = np.array([0, 0, 1, 1, -1]), np.array([0, 1, 1, 2, 0])
+    f1 = class_f1(codes, predicted, 3)
+    assert f1[:2] == pytest.approx(f1_score(codes, predicted, labels=[0, 1], average=None))
+    assert np.isnan(f1[2])
+
+
+def test_scores_of_two_classes_are_one_column_each():
+    X = pd.DataFrame({"x": np.arange(100.0)})
+    fitted = OneVsRestClassifier(HistGradientBoostingClassifier(max_iter=2)).fit(X, X["x"] > 50)
+    assert len(fitted.estimators_) == 1
+    assert class_scores(fitted, X) == pytest.approx(fitted.predict_proba(X))
+
+
+@pytest.mark.parametrize("n_columns", [3, 40])
+def test_the_column_that_tells_the_class_is_the_most_important_and_others_are_not(classifier, n_columns):
+    """Of many columns, only the likely ones are measured."""
+    fitted, X, codes = classifier(n_columns)
+    came_of = {name.upper(): [name] for name in X} | {"EMPTY": []}
+    found, n_rows = column_importance(fitted, X, codes, came_of)
+    assert found.index[0] == "TOLD"
+    assert found["importance"].iloc[0] == pytest.approx(2 / 3, abs=0.1)
+    assert found["importance"].iloc[1:].abs().max() < 0.05
+    assert (found["spread"] >= 0).all()
+    assert len(found) == min(n_columns + 1, 15)
+    assert n_rows <= len(X)
+    assert column_importance(fitted, X, codes, came_of)[0].equals(found)
+
+
+def test_importance_is_measured_on_as_many_rows_of_a_rare_class_as_there_are(classifier):
+    fitted, X, codes = classifier(3)
+    kept = np.flatnonzero(((codes != 2) & (np.arange(900) < 600)) | (np.arange(900) < 12))
+    _, n_rows = column_importance(fitted, X.iloc[kept], codes[kept], {name: [name] for name in X})
+    assert n_rows == len(kept)
+
+
+def test_slices_tell_where_the_model_fails_a_missing_value_and_few_rows_too():
+    X = pd.DataFrame(
+        {
+            "text": [f"text {number}" for number in range(400)],
+            "place": ["good"] * 200 + ["bad"] * 150 + [None] * 40 + ["rare"] * 10,
+            "size": np.arange(400.0),
+        }
+    )
+    codes = np.arange(400) % 2
+    predicted = np.where(X["place"] == "bad", 0, codes)
+    slices, left_out = failing_slices(X, codes, predicted, 2, list(X))
+
+    assert left_out == ["text"]
+    place = slices["place"]
+    assert place.index.tolist() == ["bad", "(missing)", "good", "rare"]
+    assert place.loc["bad", "accuracy"] == 0.5
+    assert place.loc["bad", "macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
+    assert place["few"].tolist() == [False, False, False, True]
+    assert place["rows"].sum() == len(X)
+    assert slices["size"].index.tolist()[0] == "0 \u2013 99.75"
+    assert slices["size"]["rows"].tolist() == [100] * 4
+
+
+def test_a_column_of_hardly_any_numbers_has_fewer_slices():
+    X = pd.DataFrame({"mostly": [0.0] * 90 + [1.0] * 10, "all_alike": [1] * 100, "flag": [True, False] * 50})
+    codes = np.zeros(100, dtype=int)
+    slices, _ = failing_slices(X, codes, codes, 1, ["all_alike", "mostly", "flag"])
+    assert set(slices) == {"mostly", "flag"}
+    assert slices["mostly"]["rows"].sum() == 100
+
+
+def test_confused_pairs_come_most_frequent_first_with_the_surest_rows():
+    codes = np.array([0, 0, 0, 0, 1, 1, -1])
+    predicted = np.array([1, 1, 1, 1, 0, 1, 0])
+    sure = np.array([0.5, 0.9, 0.7, 0.8, 0.6, 1, 1])
+    assert confused_pairs(codes, predicted, sure) == [(0, 1, 4, [1, 3, 2]), (1, 0, 1, [4])]
+    assert confused_pairs(codes, codes, sure) == []
