@@ -50,14 +50,3 @@ def changed(run: Run, former: Run | None) -> dict[str, Any]:
         for name, value in run.parameters.items()
         if name not in NOT_CHANGED and value != former.parameters.get(name)
     }
-
-
-def former(run: Run) -> Run | None:
-    """Return the newest run before this one that has figures of the same pipeline, None if there is none."""
-    for folder in runs.folders(run.folder.parent.parent, run.identifier):
-        if folder.name < run.run_id:
-            with contextlib.suppress(RequestError):  # a damaged record
-                found = runs.read(folder)
-                if found.metrics and found.pipeline == run.pipeline:
-                    return found
-    return None

@@ -13,6 +13,47 @@ def train(local_run):
     return lambda *arguments: local_run("--identifier", "x", "--data", "sample:300", *arguments)
 
 
+def test_runs_stand_side_by_side_with_what_differs_and_what_chance_explains(train, capsys):
+    first = train("--set", "max_iter=1")
+    second = train("--set", "max_iter=20")
+    pair = (first, second)
+    difference = second.record["metrics"]["macro_f1"] - first.record["metrics"]["macro_f1"]
+    assert f"against {first.record['run_id']}: accuracy " in second.out
+    assert f"macro-F1 {difference:+.4f}   (max_iter=20)" in second.out
+
+    assert verbs.main(["compare", "x", "previous", "latest"]) == 0
+    shown = capsys.readouterr().out
+    lines = {line.split("  ")[0]: line.split() for line in shown.splitlines() if line}
+    assert lines["max_iter"] == ["max_iter", "1", "20"]
+    assert lines["data rows"] == ["data", "rows", "300", "300"]
+    f1 = [f"{run.record['metrics']['macro_f1']:.4f}" for run in pair]
+    assert lines["macro-F1"] == ["macro-F1", *f1, f"{difference:+.4f}"]
+    assert "resamples of the same 59 test rows" in shown
+    assert "The source of all steps is the same." in shown
+    assert "seed" not in shown
+
+
+def test_changed_source_is_shown_as_a_diff_once_for_the_steps_that_share_it(train, capsys):
+    first = train("--set", "max_iter=1")
+    train("--set", "max_iter=1")
+    spec = first.folder / "pipeline.yaml"
+    text = spec.read_text().replace("l2_regularization=l2_regularization", "l2_regularization=7")
+    spec.write_text(text.replace("return sorted(labels.unique().tolist())", "return []"))
+
+    found = compare(load("x", "previous"), load("x", "latest"))
+    assert found.asked == {}
+    assert found.chance == "no difference: both models predict the same for every test row."
+    assert found.code == {
+        "combine-models, prepare-data": ["-    return []", "+    return sorted(labels.unique().tolist())"],
+        "train-model": [
+            "-    return []",
+            "+    return sorted(labels.unique().tolist())",
+            "-        l2_regularization=7,",
+            "+        l2_regularization=l2_regularization,",
+        ],
+    } or "\n".join(map(str, found.code.items()))
+
+
 def test_failed_and_half_deleted_runs_are_compared_as_far_as_they_go(train, local_run, tmp_path, capsys):
     good = train("--set", "max_iter=1")
     (tmp_path / "rows.csv").write_text("size,kind\n1,a\n2,b\n3,a\n4,b\n5,\n")
