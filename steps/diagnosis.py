@@ -62,10 +62,11 @@ def column_importance(
     rng = np.random.default_rng(seed)
     columns = {name: outputs for name, outputs in columns.items() if len(outputs)}
     n_classes = len(classifier.classes_)
-    n_rows = int(np.clip(budget / n_classes, 0, 12_000) / repeats / min(len(columns), n_measured))
+    n_predicted = min(budget / n_classes, 12_000, 40_000_000 / features.shape[1])  # of a wide table, for its memory
+    n_rows = int(max(n_predicted / repeats / min(len(columns), n_measured), 60))
     shuffled = rng.permutation(np.flatnonzero(codes >= 0))
     place_in_class = pd.Series(codes[shuffled]).groupby(codes[shuffled]).cumcount().to_numpy()
-    chosen = np.sort(shuffled[np.argsort(place_in_class, kind="stable")][: max(n_rows, 100)])
+    chosen = np.sort(shuffled[np.argsort(place_in_class, kind="stable")][:n_rows])
     sample, codes = features.iloc[chosen].reset_index(drop=True), codes[chosen]
 
     if len(columns) > n_measured:
@@ -162,19 +163,19 @@ def failing_slices(
     import pandas as pd
 
     found, left_out, n_columns = {}, [], 0
-    numbers = [name for name in columns if X[name].dtype.kind in "iuf" and X[name].nunique() > 1][:1]
-    for name in numbers:
-        quarters = pd.qcut(X[name].reset_index(drop=True), 4, duplicates="drop")
-        ends = [X[name].min(), *quarters.cat.categories.right]
+    kinds = X.dtypes
+    number = next((name for name in columns if kinds[name].kind in "iuf" and X[name].nunique() > 1), None)
+    if number is not None:
+        quarters = pd.qcut(X[number].reset_index(drop=True), 4, duplicates="drop")
+        ends = [X[number].min(), *quarters.cat.categories.right]
         spans = {
-            quarter: f"{low:,.6g} \u2013 {high:,.6g}"
+            str(quarter): f"{low:,.6g} \u2013 {high:,.6g}"
             for quarter, low, high in zip(quarters.cat.categories, ends, ends[1:], strict=False)
         }
-        frame = slice_figures(quarters, codes, predicted, n_classes)
-        found[name] = frame.rename(index={str(quarter): span for quarter, span in spans.items()})
+        found[number] = slice_figures(quarters, codes, predicted, n_classes).rename(index=spans)
     for name in columns:
-        of_few = isinstance(X[name].dtype, (pd.CategoricalDtype, pd.StringDtype, pd.BooleanDtype))
-        if not (of_few or X[name].dtype.kind in "Ob"):
+        of_text = isinstance(kinds[name], (pd.CategoricalDtype, pd.StringDtype, pd.BooleanDtype))
+        if not of_text and kinds[name].kind not in "Ob":
             continue
         values = X[name].astype("str").reset_index(drop=True) if n_columns < 8 else None
         if values is None or values.nunique() > 40:

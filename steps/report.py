@@ -401,7 +401,8 @@ position:sticky;left:0;max-width:min(46rem,100vw - 2.5rem)}th,td{padding:.38rem 
 border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:middle}thead th{color:var(--muted);
 font-weight:500;font-size:.8rem;border-bottom-color:var(--muted)}th:first-child{text-align:left;padding-left:0;
 position:sticky;left:0;background:var(--page);font-weight:500;max-width:20rem;min-width:5rem;white-space:normal;
-overflow-wrap:break-word;z-index:1}.text{text-align:left;white-space:normal;min-width:4rem;max-width:20rem}tr.few>*{
+overflow-wrap:break-word;z-index:1}.text{text-align:left;white-space:normal;min-width:4.5rem;max-width:20rem;
+overflow-wrap:break-word}tr.few>*{
 color:var(--muted);font-style:italic}tbody tr:hover>*{background:var(--soft)}th.bar,td.bar{text-align:left}td.bar{
 width:21%;min-width:9.5rem}.one td.bar{width:50%}.bar b{display:inline-block;width:4rem;font-weight:500}.bar i{
 display:inline-block;position:relative;width:calc(100% - 4rem);height:.55rem;border-radius:2px;
