@@ -32,7 +32,9 @@ def newest_rows(times: "pd.Series", test_size: float) -> "np.ndarray":
 
     name = times.name
     if times.isna().any():
-        raise ValueError(f"{times.isna().sum():,} rows have no time in {name!r} (split_by). Fill them in or remove them.")
+        raise ValueError(
+            f"{times.isna().sum():,} rows have no time in {name!r} (split_by). Fill them in or remove them."
+        )
     if isinstance(times.dtype, pd.CategoricalDtype):
         times = times.astype(times.cat.categories.dtype)
     if pd.api.types.is_bool_dtype(times):
