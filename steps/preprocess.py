@@ -131,7 +131,7 @@ def preprocess(
     schema = parquet.read_schema(train.path)
     check_types(schema)
     train_frame, test_frame = pd.read_parquet(train.path), pd.read_parquet(test.path)
-    passed_on = [name for name in (label, weight) if name]
+    passed_on = [label, weight] if weight else [label]
     X = train_frame.drop(columns=passed_on)
 
     times = [field.name for field in schema if field.name in X and pa.types.is_time(field.type)]
