@@ -94,13 +94,13 @@ class Table(NamedTuple):
     format: str
 
 
-def column(draw, kind: str, n: int, random: np.random.Generator, missing: float) -> pa.Array:
+def column(draw, kind: str, n: int, random: np.random.Generator, missing: float = 0, least: int = 1) -> pa.Array:
     """Draw a few values and spread them over the rows; or give each row a value of its own."""
     type_, values = KINDS[kind]
     if kind in UNIQUE and draw(st.booleans()):
         filled = [UNIQUE[kind](i) for i in range(n)]
     else:
-        pool = draw(st.lists(values, min_size=1, max_size=6))
+        pool = draw(st.lists(values, min_size=least, max_size=6))
         filled = [pool[i] for i in random.integers(len(pool), size=n)]
     filled = [None if random.random() < missing else value for value in filled]
     if pa.types.is_dictionary(type_):
@@ -130,13 +130,14 @@ def tables(draw, unreadable: bool = True) -> Table:
     parameters["balance_classes"] = draw(st.booleans())
     if draw(st.booleans()):
         parameters["split_by"] = "the time"
-        columns["the time"] = column(draw, draw(st.sampled_from(sorted({*ORDERED} & {*kinds}))), n, random, 0)
+        ordered = sorted(set(ORDERED) & set(kinds))
+        columns["the time"] = column(draw, draw(st.sampled_from(ordered)), n, random, least=3)
     elif draw(st.booleans()):
         parameters["group_by"] = "the group"
-        columns["the group"] = column(draw, draw(st.sampled_from(["small ints", "dates"])), n, random, 0)
+        columns["the group"] = column(draw, draw(st.sampled_from(["small ints", "dates"])), n, random, least=3)
     if draw(st.booleans()):
         parameters["weight"] = "the weight"
-        weights = draw(st.lists(st.floats(0, 1e300), min_size=1, max_size=4))
+        weights = draw(st.lists(st.floats(0, 1e300), min_size=2, max_size=4))
         columns["the weight"] = pa.array([weights[i] for i in random.integers(len(weights), size=n)])
     return Table(pa.table(columns), label, parameters, "csv" if as_csv else "parquet")
 
