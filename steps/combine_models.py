@@ -54,7 +54,7 @@ def combine_models(
     # text as objects, since numpy's own text drops characters of code 0 at the end
     names = np.array(classes, dtype=object if isinstance(classes[0], str) else None)
     classifier.label_binarizer_ = LabelBinarizer().fit(names)
-    classifier.classes_ = classifier.label_binarizer_.classes_
+    classifier.classes_ = classifier.label_binarizer_.classes_ = names
     classifier.label_binarizer_.y_type_ = "multiclass"  # of two classes, too, each has a model of its own
 
     os.makedirs(model.path)

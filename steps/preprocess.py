@@ -47,9 +47,10 @@ def make_vectorizer(seed: int) -> "TableVectorizer":
     """Make what turns the columns of one table into numbers and categories, each by its type."""
     import numpy as np
     import pandas as pd
-    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
     from skrub import ApplyToCols, DatetimeEncoder, DropUninformative, StringEncoder, TableVectorizer, ToCategorical
+    from skrub.selectors import numeric
 
     def cast(dtype: str) -> FunctionTransformer:
         return FunctionTransformer(pd.DataFrame.astype, kw_args={"dtype": dtype}, feature_names_out="one-to-one")
@@ -61,10 +62,9 @@ def make_vectorizer(seed: int) -> "TableVectorizer":
     return TableVectorizer(
         cardinality_threshold=255,  # a column of as many values or more is text
         low_cardinality=ToCategorical(),
-        high_cardinality=make_union(
-            make_pipeline(frequent, cast("str"), cast("category")),
-            ApplyToCols(StringEncoder(random_state=seed)),
-            verbose_feature_names_out=False,
+        high_cardinality=make_pipeline(
+            ApplyToCols(StringEncoder(random_state=seed), keep_original=True),
+            ApplyToCols(make_pipeline(frequent, cast("str"), cast("category")), cols=~numeric()),
         ),
         datetime=make_pipeline(
             DatetimeEncoder(add_weekday=True),
