@@ -36,6 +36,9 @@ def training(
     max_leaf_nodes: int = 63,
     l2_regularization: float = 1.0,
     balance_classes: bool = False,
+    weight: str = "",
+    split_by: str = "",
+    group_by: str = "",
     seed: int = 0,
 ):
     """Train one classifier per class against the rest and combine them into one model of all classes.
@@ -50,15 +53,28 @@ def training(
         max_leaf_nodes: Largest number of leaves of a tree, at least 2.
         l2_regularization: Penalty on large leaf values, 0 for none; rare classes need some.
         balance_classes: Whether the rows of a class weigh as much as all the others together.
+        weight: Column of the rows' weights in training; empty for equal ones.
+        split_by: Column of times or numbers: train on the oldest rows, test on the newest; empty for at random.
+        group_by: Column of groups, none of which is on both sides of the split; empty for at random.
         seed: Seed of the split, the preprocessing and the training.
     """
     prepared = prepare_data(source=source, label=label, fingerprint=fingerprint)
     prepared.set_display_name("Prepare data")
 
-    parts = split_data(dataset=prepared.outputs["dataset"], label=label, test_size=test_size, seed=seed)
+    parts = split_data(
+        dataset=prepared.outputs["dataset"],
+        label=label,
+        test_size=test_size,
+        seed=seed,
+        split_by=split_by,
+        group_by=group_by,
+        weight=weight,
+    )
     parts.set_display_name("Split data")
 
-    features = preprocess(train=parts.outputs["train"], test=parts.outputs["test"], label=label, seed=seed)
+    features = preprocess(
+        train=parts.outputs["train"], test=parts.outputs["test"], label=label, weight=weight, seed=seed
+    )
     features.set_display_name("Preprocess")
 
     with dsl.ParallelFor(prepared.outputs["Output"], name="classes") as class_code:
@@ -71,6 +87,7 @@ def training(
             max_leaf_nodes=max_leaf_nodes,
             l2_regularization=l2_regularization,
             balance_classes=balance_classes,
+            weight=weight,
             seed=seed,
         )
         class_model.set_display_name("Train class model")

@@ -22,12 +22,13 @@ def train_model(
     max_leaf_nodes: int = 63,
     l2_regularization: float = 1.0,
     balance_classes: bool = False,
+    weight: str = "",
     seed: int = 0,
 ):
     """Train a gradient boosting classifier that tells one class from all others.
 
     Args:
-        train_features: Transformed training rows and their labels as Parquet.
+        train_features: Transformed training rows, their labels and weights as Parquet.
         label: Name of the column that holds the classes.
         class_code: Code of the class to recognise: its place among the sorted class names.
         max_iter: Number of trees.
@@ -35,6 +36,7 @@ def train_model(
         max_leaf_nodes: Largest number of leaves of a tree, at least 2.
         l2_regularization: Penalty on large leaf values, 0 for none; rare classes need some.
         balance_classes: Whether the rows of the class weigh as much as all the others together.
+        weight: Column of the rows' weights, of which only the ratios count; empty for equal ones.
         seed: Seed of the trainer.
 
     Returns:
@@ -45,7 +47,12 @@ def train_model(
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     frame = pd.read_parquet(train_features.path)
-    X, labels = frame.drop(columns=label), frame[label]
+    labels, sample_weight = frame[label], None
+    if weight:
+        # around 1, so that the penalty on leaf values means the same in whatever unit they are
+        sample_weight = frame[weight] / frame[weight].max()
+        sample_weight /= sample_weight.mean()
+    X = frame.drop(columns=[label, weight] if weight else label)
     y = labels == classes_of(labels)[class_code]
 
     classifier = HistGradientBoostingClassifier(
@@ -57,7 +64,7 @@ def train_model(
         categorical_features="from_dtype",
         early_stopping=False,  # by itself it stops early above 10,000 rows, and max_iter is not the number of trees
         random_state=seed,
-    ).fit(X, y)
+    ).fit(X, y, sample_weight=sample_weight)
 
     joblib.dump(classifier, class_model.path)
     class_model.framework = "scikit-learn"

@@ -85,3 +85,65 @@ def test_text_labels_keep_their_type(combine, rows):
     rows["Cover_Type"] = "kind " + rows["Cover_Type"].astype(str)
     predicted = load(combine(rows, "Cover_Type")).predict(rows.drop(columns="Cover_Type"))
     assert pd.Series(predicted).isin(rows["Cover_Type"]).all()
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ["python3", "{{$}}", "{{$.inputs.parameters['x']}}"],
+        ['say "hi"', "a,b", "a/b", "it's", " x", "x", "x ", "🌲", "<b>", "new\nline", "end\0", "end", "", "a" * 300],
+        [-(2**63), 0, 2**63 - 1],
+        [*range(12)],
+    ],
+    ids=["placeholders", "text", "large", "twelve"],
+)
+def test_classes_of_any_name_are_predicted(combine, classes):
+    codes = np.tile(np.arange(len(classes)), 40)
+    frame = pd.DataFrame({"x": codes, "y": pd.Series(classes)[codes].to_numpy()})
+    model = combine(frame, "y")
+    classifier = load(model)
+    assert classifier.classes_.tolist() == sorted(classes)
+    assert (classifier.predict(frame) == frame["y"].to_numpy()).all()
+    assert classifier.predict_proba(frame).shape == (len(frame), len(classes))
+    assert model.metadata["classes"] == [str(name) for name in sorted(classes)]
+
+
+def test_other_columns_may_come_along_in_any_order(combine, rows):
+    classifier = load(combine(rows, "Cover_Type"))
+    expected = classifier.predict_proba(rows.drop(columns="Cover_Type"))
+    np.testing.assert_array_equal(classifier.predict_proba(rows.assign(other="x")[[*rows.columns[::-1]]]), expected)
+    with pytest.raises(ValueError, match="Elevation"):
+        classifier.predict(rows.drop(columns="Elevation"))
+
+
+def test_model_is_made_of_the_libraries_own_classes(combine, rows):
+    """It loads where this repository is not."""
+    rows["when"] = pd.date_range("2026-01-01", periods=len(rows), freq="h")
+    rows["at"] = rows["when"].dt.time
+    rows["note"] = "note " + pd.Series(range(len(rows))).astype(str)
+    rows["when_year"] = 1
+    content = Path(combine(rows, "Cover_Type").path, "model.joblib")
+    named = set()
+
+    class Unpickler(joblib.numpy_pickle.NumpyUnpickler):
+        def find_class(self, module, name):
+            named.add(module.split(".")[0])
+            return super().find_class(module, name)
+
+    with open(content, "rb") as file:
+        Unpickler(str(content), file, ensure_native_byte_order=False).load()
+    assert {"sklearn", "skrub", "pandas"} <= named
+    assert named <= {
+        "sklearn",
+        "skrub",
+        "pandas",
+        "numpy",
+        "scipy",
+        "joblib",
+        "builtins",
+        "collections",
+        "_codecs",
+        "datetime",
+        "functools",
+        "copyreg",
+    }

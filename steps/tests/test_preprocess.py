@@ -1,8 +1,13 @@
+from datetime import datetime, timedelta
+from decimal import Decimal
+
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from kfp.dsl import Artifact, Dataset
+from pyarrow import parquet
 
 from steps import preprocess
 
@@ -67,3 +72,156 @@ def test_nothing_is_learned_from_the_test_part(mixed, artifact):
     pd.testing.assert_frame_equal(train, same)
     again = joblib.load(preprocessor.path).transform(mixed[:300].drop(columns="y"))
     pd.testing.assert_frame_equal(again, train.drop(columns="y"), check_categorical=False, check_dtype=False)
+
+
+def arrow(column, type_=None):
+    """Make a table of one column, in which each 7th value is missing."""
+    return pa.table(
+        {
+            "it": pa.array([None if i % 7 == 3 else value for i, value in enumerate(column)], type_),
+            "y": ["no", "yes"] * (len(column) // 2),
+        }
+    )
+
+
+def process_table(table, artifact, label="y", weight=""):
+    train, test, train_X, test_X = (artifact(Dataset) for _ in range(4))
+    parquet.write_table(table.slice(0, 300), train.path)
+    parquet.write_table(table.slice(300), test.path)
+    preprocessor = artifact(Artifact)
+    preprocess.python_func(train, test, label, train_X, test_X, preprocessor, weight=weight)
+    raw = pd.read_parquet(test.path)
+    again = joblib.load(preprocessor.path).transform(raw.assign(more=1)[[*raw.columns[::-1], "more"]])
+    expected = pd.read_parquet(test_X.path)[preprocessor.metadata["outputs"]]
+    pd.testing.assert_frame_equal(again, expected, check_categorical=False, check_dtype=False)
+    return pd.read_parquet(train_X.path), pd.read_parquet(test_X.path), preprocessor
+
+
+HOURS = [datetime(2025, 12, 30) + timedelta(hours=i) for i in range(400)]
+
+
+@pytest.mark.parametrize(
+    ("values", "type_", "features", "first"),
+    [
+        (HOURS, pa.timestamp("s"), ["year", "month", "day", "hour", "total_seconds", "weekday"], 2025),
+        (HOURS, pa.timestamp("ns", "Asia/Tokyo"), ["year", "month", "day", "hour", "total_seconds", "weekday"], 2025),
+        (HOURS, pa.date32(), ["year", "month", "day", "total_seconds", "weekday"], 2025),
+        ([f"{h:%m/%d/%Y}" for h in HOURS], pa.string(), ["year", "month", "day", "total_seconds", "weekday"], 2025),
+        ([h.time() for h in HOURS], pa.time32("s"), [""], 0),
+        ([h.time().replace(microsecond=7) for h in HOURS], pa.time64("us"), [""], 7e-6),
+        ([timedelta(minutes=i) for i in range(1, 401)], pa.duration("ms"), [""], 60),
+        ([Decimal(i) / 4 for i in range(400)], pa.decimal128(9, 2), [""], 0),
+        ([*range(400)], pa.int64(), [""], 0),
+        ([True, False] * 200, pa.bool_(), [""], 1),
+        ([3, 4] * 200, pa.dictionary(pa.int8(), pa.int64()), [""], 3),
+    ],
+    ids=str,
+)
+def test_column_of_a_type_becomes_numbers(values, type_, features, first, artifact):
+    plain = type_.value_type if pa.types.is_dictionary(type_) else type_
+    table = arrow(values, plain)
+    if plain is not type_:
+        table = table.set_column(0, "it", table["it"].cast(plain).dictionary_encode().cast(type_))
+    train, _, _ = process_table(table, artifact)
+    assert list(train) == [f"it_{feature}" if feature else "it" for feature in features] + ["y"]
+    assert train.iloc[0, 0] == pytest.approx(first)
+    assert all(dtype == "float32" for dtype in train.dtypes[:-1])
+    assert train.index[train.iloc[:, 0].isna()].tolist() == [*range(3, 300, 7)]
+
+
+def test_text_dates_are_dates_also_where_the_column_is_of_categories(artifact):
+    table = arrow([f"{h:%d.%m.%Y}" for h in HOURS], pa.string())
+    as_text, _, _ = process_table(table, artifact)
+    as_categories, _, _ = process_table(table.set_column(0, "it", table["it"].dictionary_encode()), artifact)
+    pd.testing.assert_frame_equal(as_categories, as_text)
+
+
+def test_of_a_date_only_what_varies_is_kept(artifact):
+    days = [datetime(2026, 1, 1 + i % 20) for i in range(400)]
+    table = pa.table({"it": days, "same": [days[0]] * 400, "y": ["no", "yes"] * 200})
+    train, _, _ = process_table(table, artifact)
+    assert list(train) == ["it_day", "it_total_seconds", "it_weekday", "y"]
+
+
+@pytest.mark.parametrize("as_categories", [True, False])
+def test_of_many_values_the_frequent_are_categories_and_the_rest_one(artifact, as_categories):
+    random = np.random.default_rng(0)
+    places = [f"place {i}" for i in np.minimum(random.zipf(1.2, size=20_000), 5_000)]
+    table = pa.table({"it": places, "y": ["no", "yes"] * 10_000})
+    if as_categories:
+        table = table.set_column(0, "it", table["it"].dictionary_encode())
+    train, test = artifact(Dataset), artifact(Dataset)
+    parquet.write_table(table.slice(0, 15_000), train.path)
+    parquet.write_table(table.slice(15_000), test.path)
+    train_X, test_X, preprocessor = artifact(Dataset), artifact(Dataset), artifact(Artifact)
+    preprocess.python_func(train, test, "y", train_X, test_X, preprocessor)
+    features = pd.read_parquet(train_X.path)
+
+    counts = pd.Series(places[:15_000]).value_counts()
+    frequent = counts[counts >= 20].index[:254]
+    assert 20 < len(frequent) <= 254
+    assert len(features["it"].cat.categories) == len(frequent) + 1
+    one_value = features["it"][~pd.Series(places[:15_000]).isin(frequent)]
+    assert one_value.nunique() == 1
+    assert not features["it"][pd.Series(places[:15_000]).isin(frequent)].isin(one_value).any()
+    assert features.shape[1] == 1 + 30 + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [
+        ([[1, 2]] * 400, pa.list_(pa.int64())),
+        ([{"a": 1}] * 400, pa.struct({"a": pa.int64()})),
+        ([[("a", 1)]] * 400, pa.map_(pa.string(), pa.int64())),
+        ([b"\xff"] * 400, pa.binary()),
+        ([b"\xff"] * 400, pa.large_binary()),
+        ([b"\xff"] * 400, pa.binary(1)),
+    ],
+    ids=str,
+)
+def test_column_that_cannot_be_learned_from_is_named(values, type_, artifact):
+    with pytest.raises(ValueError, match=r"The column 'it' holds .*\. Turn it into one of them or leave it out\."):
+        process_table(arrow(values, type_), artifact)
+
+
+def test_columns_without_a_value_or_with_one_in_the_training_part_do_no_harm(mixed, artifact):
+    mixed["late"] = [None] * 300 + ["new"] * 100
+    mixed["later"] = [np.nan] * 300 + [1.0] * 100
+    mixed["one"] = "same"
+    train, test, _ = process(mixed[:300], mixed[300:], "y", artifact)
+    assert {"late", "later"}.isdisjoint(train)
+    assert list(train) == list(test)
+
+
+def test_table_without_any_value_in_the_training_part_is_refused(artifact):
+    frame = pd.DataFrame({"x": [np.nan] * 300 + [1.0] * 100, "y": ["no", "yes"] * 200})
+    with pytest.raises(ValueError, match="No column but the label has a value in the training part"):
+        process(frame[:300], frame[300:], "y", artifact)
+
+
+def test_columns_may_have_any_name(artifact):
+    names = [
+        "date",
+        "date_year",
+        "",
+        "1",
+        " a b ",
+        'say "hi"',
+        "new\nline",
+        "🌲",
+        "{{$}}",
+        "self",
+        "label",
+        "date_year_",
+    ]
+    random = np.random.default_rng(0)
+    table = pa.table({name: random.normal(size=400) for name in names[1:]} | {"date": HOURS, "y": ["no", "yes"] * 200})
+    for label in ("y", "date_month"):
+        renamed = table.rename_columns([*table.column_names[:-1], label])
+        train, _, preprocessor = process_table(renamed, artifact, label=label, weight="1")
+        assert sorted(preprocessor.metadata["inputs"]) == sorted({*names} - {"1"})
+        assert len(train.columns) == len({*train.columns}) == len(names) - 2 + 6 + 2
+        assert train[label].tolist() == ["no", "yes"] * 150
+        assert train["1"].tolist() == table["1"].to_pylist()[:300]
+        assert train["date_year"].tolist() == pytest.approx(table["date_year"].to_pylist()[:300])
+        assert not any("skrub" in name for name in train)

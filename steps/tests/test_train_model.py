@@ -1,6 +1,9 @@
 import joblib
+import numpy as np
+import pandas as pd
 import pytest
 from kfp.dsl import Dataset, Model
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
 
 from pipeline.covertype import simulate
@@ -51,3 +54,50 @@ def test_training_facts_stand_in_the_metadata(train, rows):
 
 def test_categories_are_taken_as_such(train):
     assert joblib.load(train().path).is_categorical_.sum() == 2
+
+
+@pytest.fixture
+def weighed(artifact):
+    """Train on rows whose weights contradict one another; returns the probability of the class at x = 1."""
+
+    def run(weights, **settings):
+        frame = pd.DataFrame({"x": [0, 1] * 200, "Cover_Type": [0, 1, 1, 0] * 100, "weight": weights})
+        model = artifact(Model)
+        settings = {"weight": "weight", "max_iter": 20} | settings
+        train_model.python_func(artifact(Dataset, frame), "Cover_Type", 1, model, **settings)
+        classifier = joblib.load(model.path)
+        assert classifier.feature_names_in_.tolist() == ["x"] if settings["weight"] else ["x", "weight"]
+        return classifier.predict_proba(frame.iloc[1:2][[*classifier.feature_names_in_]])[0, 1]
+
+    return run
+
+
+def test_rows_count_by_their_weight(weighed):
+    assert weighed([1, 1, 1, 1] * 100) == pytest.approx(0.5, abs=0.01)
+    assert weighed([3, 3, 1, 1] * 100) == pytest.approx(0.75, abs=0.03)
+    assert weighed([1, 1, 0, 0] * 100) > 0.95
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-6, 1000, 1e300])
+def test_weights_mean_the_same_in_any_unit(weighed, unit):
+    weights = np.array([3, 3, 1, 1] * 100)
+    assert weighed(weights * unit) == pytest.approx(weighed(weights))
+
+
+def test_weights_and_balance_multiply(weighed, artifact):
+    weights = np.array([3, 3, 1, 1] * 100)
+    assert weighed(weights, balance_classes=True) == pytest.approx(weighed(weights), abs=0.01)
+    weights = np.where(np.arange(400) % 4 == 1, 5, 1)
+    frame = pd.DataFrame({"x": [0, 1] * 200, "weight": weights})
+    y = np.array([0, 1, 1, 0] * 100) == 1
+    plain = HistGradientBoostingClassifier(
+        max_iter=20,
+        learning_rate=0.2,
+        max_leaf_nodes=63,
+        l2_regularization=1.0,
+        class_weight="balanced",
+        early_stopping=False,
+        random_state=0,
+    ).fit(frame[["x"]], y, sample_weight=weights / weights.mean())
+    expected = plain.predict_proba(frame[["x"]].iloc[1:2])[0, 1]
+    assert weighed(weights, balance_classes=True) == pytest.approx(expected)
