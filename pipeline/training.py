@@ -21,6 +21,7 @@ CONDITIONS = {
     "learning_rate": ("above 0", lambda value: value > 0),
     "max_leaf_nodes": ("of at least 2", lambda value: value >= 2),
     "l2_regularization": ("of at least 0", lambda value: value >= 0),
+    "min_class_rows": ("of at least 0", lambda value: value >= 0),
     "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
 }
 
@@ -37,11 +38,16 @@ def training(
     l2_regularization: float = 1.0,
     balance_classes: bool = False,
     seed: int = 0,
+    min_class_rows: int = 0,
+    weight: str = "",
+    split_by: str = "",
+    group_by: str = "",
+    schema_from: str = "",
 ):
     """Train one classifier per class against the rest and combine them into one model of all classes.
 
     Args:
-        source: Path of the table: CSV, gzipped CSV or Parquet.
+        source: Place of the table: CSV or Parquet files, or a BigQuery table.
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache.
         label: Name of the column that holds the classes.
         test_size: Share of the rows held back for the test, between 0 and 1.
@@ -51,8 +57,22 @@ def training(
         l2_regularization: Penalty on large leaf values, 0 for none; rare classes need some.
         balance_classes: Whether the rows of a class weigh as much as all the others together.
         seed: Seed of the split, the preprocessing and the training.
+        min_class_rows: Classes of fewer rows are left out with their rows; 0 leaves none out.
+        weight: Name of the column that holds the weights of the rows, "" for none.
+        split_by: Name of the column of dates or numbers by which the rows are split, "" for none.
+        group_by: Name of the column of groups whose rows stay together, "" for none.
+        schema_from: An earlier run of the identifier, to whose schema the table is held, "" for none.
     """
-    prepared = prepare_data(source=source, label=label, fingerprint=fingerprint)
+    prepared = prepare_data(
+        source=source,
+        label=label,
+        fingerprint=fingerprint,
+        min_class_rows=min_class_rows,
+        weight=weight,
+        split_by=split_by,
+        group_by=group_by,
+        schema_from=schema_from,
+    )
     prepared.set_display_name("Prepare data")
 
     parts = split_data(dataset=prepared.outputs["dataset"], label=label, test_size=test_size, seed=seed)

@@ -103,6 +103,7 @@ def csv_dialect(name: str, head: bytes, is_whole: bool) -> dict:
     Raises:
         ValueError: it is no text.
     """
+    import contextlib
     import csv
     import io
     import itertools
@@ -121,10 +122,8 @@ def csv_dialect(name: str, head: bytes, is_whole: bool) -> dict:
     best, found = (0.0, 1), (",", [])
     for delimiter in ",;\t|":
         rows = []
-        try:
+        with contextlib.suppress(csv.Error):  # a field longer than the module takes; the rows before it tell enough
             rows.extend(itertools.islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1000))
-        except csv.Error:  # a field longer than the module takes; the rows before it tell enough
-            pass
         rows = [row for row in (rows if is_whole or len(rows) == 1000 else rows[:-1]) if row] or rows[:1]
         n_fields = len(rows[0]) if rows else 1
         score = (sum(len(row) == n_fields for row in rows) / max(len(rows), 1), n_fields)
@@ -509,7 +508,7 @@ def different_columns(files: list, schemas: list) -> list:
 
 
 def one_schema(schemas: list) -> tuple:
-    """Return the schema that holds the rows of all, and the columns whose types have no other one in common than text.
+    """Return the schema that holds the rows of all, and the columns whose types have but text in common.
 
     A column keeps its type where all agree; whole and decimal numbers become decimal ones, dates and times the finer.
     """
@@ -590,7 +589,7 @@ def require_unchanged(marks: list) -> None:
 
 
 def plain_column(column: "pa.ChunkedArray") -> Any:
-    """Return a column as numbers, truth values, text, categories or dates; None where it is nothing of these.
+    """Return a column as numbers, truth values, text, categories or dates; None where it is none of these.
 
     Decimals become floating-point numbers, durations seconds, dates and times of day points in time (times those of the
     first day of 1970), points in time are those of the clock of their time zone.
