@@ -60,7 +60,10 @@ def write_table(table: Any, columns: list, kept: Any, label_type: Any, path: str
                     piece = piece.filter(kept.slice(offset, n_waiting))
                 offset += n_waiting
                 waiting, n_waiting = [], 0
-                written = [written_column(piece.column(seen["name"]), seen, label_type) for seen in columns]
+                written = [
+                    written_column(column, seen, label_type, kept is not None)
+                    for column, seen in zip(piece.columns, columns, strict=True)
+                ]
                 piece = pa.table(written, names=names)
                 writer = writer or parquet.ParquetWriter(path, piece.schema)
                 writer.write_table(piece)
@@ -69,7 +72,7 @@ def write_table(table: Any, columns: list, kept: Any, label_type: Any, path: str
             writer.close()
 
 
-def written_column(column: "pa.ChunkedArray", seen: dict, label_type: Any) -> "pa.ChunkedArray":
+def written_column(column: "pa.ChunkedArray", seen: dict, label_type: Any, is_filtered: bool) -> "pa.ChunkedArray":
     """Return a column as it is written: text of up to 254 values as categories, the most that boosting takes."""
     import pyarrow as pa
 
@@ -78,6 +81,8 @@ def written_column(column: "pa.ChunkedArray", seen: dict, label_type: Any) -> "p
     else:
         column, _ = finite(plain_column(column))
     is_encoded = pa.types.is_dictionary(column.type)
+    if is_encoded and is_filtered:  # without the categories of rows that were left out
+        column, is_encoded = column.cast(pa.string()), False
     if seen["type"] == "category":
         return column if is_encoded else column.dictionary_encode()
     if seen["type"] == "text":

@@ -163,9 +163,13 @@ def table_head(name: str, file: BinaryIO) -> tuple:
         head = head.decode(dialect["encoding"], "replace").encode()
     elif not head.isascii():
         head = head.decode("utf-8", "replace").encode()  # what is not UTF-8 is told when the whole file is read
-    end, _ = record_end(head, dialect["delimiter"])
-    block = head if len(head) < 1 << 20 else head[:end]
-    table = csv_table(name, block or head, dialect, None, (), 1)
+    end, open_at = record_end(head, dialect["delimiter"])
+    if len(head) == 1 << 20:
+        head = head[:end] or head
+    elif open_at >= 0:
+        raise ValueError(open_quote(name, 1 + head.count(b"\n", 0, open_at)))
+    table = csv_table(name, head, dialect, None, (), 1)
+    repeated_names(name, table.column_names)
     return table.column_names, table.num_rows > 0
 
 
@@ -222,6 +226,14 @@ def record_end(block: bytes, delimiter: str) -> tuple:
     return end + 1, open_at
 
 
+def open_quote(path: str, line: int) -> str:
+    """Say that a quoted field has no end."""
+    return (
+        f'{path}: the quote that opens in line {line:,} never closes. Close it, or write "" for a quote inside of a '
+        "quoted field."
+    )
+
+
 def csv_blocks(path: str, dialect: dict) -> Any:
     """Yield the text of a CSV file in UTF-8 in blocks of whole records, each with the number of its first line.
 
@@ -251,11 +263,7 @@ def csv_blocks(path: str, dialect: dict) -> Any:
                 rest = rest.removeprefix(b"\xef\xbb\xbf")
             end, open_at = record_end(rest, delimiter)
             if open_at >= 0 and (at_end or len(rest) - open_at > block_size):
-                opened = line + rest.count(b"\n", 0, open_at)
-                raise ValueError(
-                    f'{path}: the quote that opens in line {opened:,} never closes. Close it, or write "" for a quote '
-                    "inside of a quoted field."
-                )
+                raise ValueError(open_quote(path, line + rest.count(b"\n", 0, open_at)))
             if at_end:
                 end = len(rest)
             block, rest = rest[:end], rest[end:]
@@ -285,6 +293,8 @@ def csv_table(path: str, block: bytes, dialect: dict, names: Any, text: Any, lin
     Raises:
         ValueError: a row has more or fewer fields than the header; the message names the line.
     """
+    import re
+
     import pyarrow as pa
     from pyarrow import csv
 
@@ -323,7 +333,8 @@ def csv_table(path: str, block: bytes, dialect: dict, names: Any, text: Any, lin
         if not wrong:
             raise ValueError(f"{path} is not a table that can be read: {reason}. Check the file.") from None
     row = wrong[0]
-    at = line + block.count(b"\n", 0, max(block.find(row.text.encode()), 0))
+    found = re.search(rb"(?:^|[\r\n])(" + re.escape(row.text.encode()) + rb")[\r\n]", block)
+    at = line + block.count(b"\n" if b"\n" in block else b"\r", 0, found.start(1) if found else 0)
     raise ValueError(
         f"{path}: line {at:,} has {row.actual_columns:,} fields, the header has {row.expected_columns:,}: "
         f"{row.text[:60]!r}.\nPut a field that holds the delimiter {dialect['delimiter']!r} or a line break in quotes, "
@@ -478,7 +489,10 @@ def repeated_names(path: str, names: list) -> None:
         ValueError: some have.
     """
     if len({*names}) < len(names):
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        counts = {}
+        for name in names:
+            counts[name] = counts.get(name, 0) + 1
+        repeated = sorted(name for name, count in counts.items() if count > 1)
         shown = ", ".join(map(repr, repeated[:10])) + (f" and {len(repeated) - 10} more" if len(repeated) > 10 else "")
         raise ValueError(f"{path}: columns occur more than once: {shown}. Rename them.")
 
@@ -545,12 +559,15 @@ def conformed(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
     """Return a table with the columns of a schema; those that it lacks are missing values."""
     import pyarrow as pa
 
+    if table.schema.equals(schema):
+        return table
+    there = dict(zip(table.column_names, table.columns, strict=True))
     columns = []
     for field in schema:
-        if field.name not in table.column_names:
+        if field.name not in there:
             columns.append(pa.nulls(table.num_rows, field.type))
         else:
-            column = table.column(field.name)
+            column = there[field.name]
             is_encoded = pa.types.is_dictionary(column.type) and column.type == field.type
             columns.append(column if is_encoded else column.cast(field.type))
     return pa.table(columns, schema=schema)
@@ -637,6 +654,7 @@ READING = [
     csv_dialect,
     damage,
     record_end,
+    open_quote,
     csv_blocks,
     csv_table,
     csv_tables,

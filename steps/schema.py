@@ -74,6 +74,8 @@ def describe_table(
     schema["classes"] = {str(name): counts[name] for name in classes}
     schema["problems"] += classes_problems({name: counts[name] for name in classes}, label, len(rare), is_part)
     schema["warnings"] += alike_warnings(classes)
+    if schema["rows"] == 0:
+        return schema, kept, classes
     codes = labels.indices if kept is None else labels.indices.filter(kept)
 
     # as many columns at once as take some hundred MB
@@ -275,7 +277,7 @@ def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
         seen |= {"type": "category" if n_distinct <= 254 else "text", "values": dict([*merged.items()][:50])}
         if 50 < n_distinct <= 254:
             seen["further_values"] = sorted([*merged][50:])
-        seen["note"] = joined(seen["note"], text_note(merged))
+        seen["note"] = joined(seen["note"], text_note(plain, merged))
         if n_distinct > 254:
             seen["note"] = joined(
                 seen["note"],
@@ -338,24 +340,25 @@ def rounded(share: float) -> float:
     return round(share, 6) or (1e-6 if share else 0.0)
 
 
-def text_note(counts: dict) -> str:
-    """Say of text, given as values with their counts, what else it nearly is: numbers or dates."""
+def text_note(column: "pa.ChunkedArray", counts: dict) -> str:
+    """Say of text whose values are most often numbers how many are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    def is_number(value: str) -> bool:
-        try:
-            float(value)
-        except ValueError:
-            return False
-        return True
-
-    values = [*counts][:10_000]
-    total = sum(counts[value] for value in values)
-    others = [value for value in values if not is_number(value)]
-    n_others = sum(counts[value] for value in others)
-    if n_others and n_others < total / 2:
-        examples = ", ".join(repr(value[:30]) for value in others[:3])
-        return f"{n_others:,} of {total:,} values are not numbers, such as {examples}: read as text"
-    return ""
+    number = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+    total = len(column) - column.null_count
+    values = pa.array([*counts], pa.string())
+    if sum(counts.values()) == total:
+        others = values.filter(pc.invert(pc.match_substring_regex(values, number)))
+        n_others = sum(counts[value] for value in others.to_pylist())
+    else:  # not all of them were counted
+        text = column.cast(pa.string())
+        others = text.filter(pc.invert(pc.match_substring_regex(text, number)))
+        n_others = len(others) - others.null_count
+    if not 0 < n_others < total / 2:
+        return ""
+    examples = ", ".join(repr(value[:30]) for value in others[:3].to_pylist())
+    return f"{n_others:,} of {total:,} values are not numbers, such as {examples}: read as text"
 
 
 def is_identifier(column: "pa.ChunkedArray", n_distinct: int) -> bool:
