@@ -383,13 +383,14 @@ def open_table(source: str, folder: str, most_bytes: int = 0) -> tuple:
                 f"The column {name!r} is {' in one file and '.join(kinds)} in another. Write it in one type."
             )
         root = source.replace("gs://", "/gcs/", 1) if source.startswith("gs://") else source
-        hive = dataset.partitioning(flavor="hive") if os.path.isdir(root) else None
-        found = dataset.dataset(files, schema=None, format="parquet", partitioning=hive, partition_base_dir=root)
-        for name in found.schema.names:  # those of the folders' names
-            if name not in schema.names:
-                schema = schema.append(found.schema.field(name))
+        places = {"format": "parquet"}
+        if os.path.isdir(root):
+            places |= {"partitioning": dataset.partitioning(flavor="hive"), "partition_base_dir": root}
+            for field in dataset.dataset(files, **places).schema:
+                if field.name not in schema.names:  # its values are in the names of the folders
+                    schema = schema.append(field)
         seen["notes"] += different_columns(files, schemas)
-        table = found.replace_schema(schema)
+        table = dataset.dataset(files, schema=schema, **places)
         if most_bytes and sum(size for _, size, _ in seen["files"]) > most_bytes:
             rows = max(1000, int(table.count_rows() * most_bytes / sum(size for _, size, _ in seen["files"])))
             table, seen["partial"] = dataset.dataset(table.head(rows)), True
@@ -536,8 +537,8 @@ def one_schema(schemas: list) -> tuple:
     for name, found in kinds.items():
         types = [kind for kind in found if not pa.types.is_null(kind)] or [pa.null()]
         values = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in types]
-        if len({*values}) == 1 and all(map(pa.types.is_dictionary, types)):
-            kind = pa.dictionary(pa.int32(), values[0])
+        if len(types) == 1:
+            kind = types[0]
         elif len({*values}) == 1:
             kind = values[0]
         else:
