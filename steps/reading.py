@@ -336,13 +336,13 @@ def csv_table(path: str, block: bytes, dialect: dict, names: Any, text: Any, lin
     found = re.search(rb"(?:^|[\r\n])(" + re.escape(row.text.encode()) + rb")[\r\n]", block)
     at = line + block.count(b"\n" if b"\n" in block else b"\r", 0, found.start(1) if found else 0)
     raise ValueError(
-        f"{path}: line {at:,} has {row.actual_columns:,} fields, the header has {row.expected_columns:,}: "
+        f"{path}: line {at:,} has {row.actual_columns:,} field{'s' * (row.actual_columns > 1)}, the header has {row.expected_columns:,}: "
         f"{row.text[:60]!r}.\nPut a field that holds the delimiter {dialect['delimiter']!r} or a line break in quotes, "
-        f"or mend the line. {len(wrong):,} such line{'s' if len(wrong) > 1 else ''} near it."
+        f"or mend the line."
     )
 
 
-def open_table(source: str, folder: str, most_bytes: int = 0) -> tuple:
+def open_table(source: str, folder: str, most_bytes: int = 0, in_memory: int = 1 << 28) -> tuple:
     """Open a table of CSV or Parquet files as one Arrow dataset, in the order of the files and their rows.
 
     CSV is read in blocks; what is more than fits into memory is put into the folder as Parquet. A column has the type
@@ -352,6 +352,7 @@ def open_table(source: str, folder: str, most_bytes: int = 0) -> tuple:
         source: Path or glob of CSV or Parquet files, here or gs://…, or a folder of Parquet files.
         folder: Folder for what does not fit into memory; it must stay while the table is used.
         most_bytes: Read no more text than this and take it for the whole; 0 reads all.
+        in_memory: Keep no more bytes of CSV files' rows in memory.
 
     Returns:
         The dataset, and what was seen: {"files": [path, size and time of each], "notes": [in words], "partial": bool}.
@@ -396,7 +397,6 @@ def open_table(source: str, folder: str, most_bytes: int = 0) -> tuple:
             table, seen["partial"] = dataset.dataset(table.head(rows)), True
         return table, seen
 
-    in_memory = 1 << 28
     encodings, text = {}, set()
     while True:
         pieces, schemas, n_bytes, taken = [], [], 0, 0
@@ -541,6 +541,8 @@ def one_schema(schemas: list) -> tuple:
             kind = types[0]
         elif len({*values}) == 1:
             kind = values[0]
+        elif all(pa.types.is_date(value) or (pa.types.is_timestamp(value) and not value.tz) for value in values):
+            kind = pa.timestamp("us")
         else:
             try:
                 merged = pa.unify_schemas(

@@ -62,7 +62,12 @@ def describe_table(
         schema["problems"].append(problem)
         return schema, None, []
     labels = labels.dictionary_encode().unify_dictionaries().combine_chunks()
-    counts = {entry["values"]: entry["counts"] for entry in labels.value_counts().to_pylist()}
+    counted = labels.value_counts()
+    n_many = pc.sum(pc.greater_equal(counted.field("counts"), min_class_rows)).as_py()
+    if n_many > 10_000:
+        schema["problems"].append(too_many_classes(label, n_many, pa.types.is_integer(labels.type.value_type)))
+        return schema, None, []
+    counts = {entry["values"]: entry["counts"] for entry in counted.to_pylist()}
     rare = {name: count for name, count in counts.items() if count < min_class_rows}
     classes = sorted(counts.keys() - rare.keys())
     kept = None
@@ -192,14 +197,8 @@ def label_problem(labels: "pa.ChunkedArray", label: str) -> str:
 def classes_problems(counts: dict, label: str, n_removed: int, is_part: bool) -> list:
     """Say why the classes, given with their rows, cannot be trained."""
     n_classes = len(counts)
-    if n_classes > 99:  # a service limit: a task takes at most 100 input artifacts, one model a class
-        numbers = all(isinstance(name, int) for name in counts)
-        what = "It looks like a number or an identifier: name" if numbers else "Name"
-        return [
-            f"The label {label!r} has {n_classes:,} different values; at most 99 classes can be trained, because a "
-            f"task of the service takes at most 100 models. {what} a column of classes with --label, join rare "
-            "classes, or leave them out with --set min_class_rows=N."
-        ]
+    if n_classes > 99:
+        return [too_many_classes(label, n_classes, all(isinstance(name, int) for name in counts))]
     if is_part:
         return []
     if n_classes < 2:
@@ -217,6 +216,16 @@ def classes_problems(counts: dict, label: str, n_removed: int, is_part: bool) ->
             "test on. Add rows of it, or leave it out with --set min_class_rows=2."
         ]
     return []
+
+
+def too_many_classes(label: str, n_classes: int, are_numbers: bool) -> str:
+    """Say that there are more classes than models that a task can take, a limit of Vertex AI."""
+    what = "It looks like a number or an identifier: name" if are_numbers else "Name"
+    return (
+        f"The label {label!r} has {n_classes:,} different values; at most 99 classes can be trained, because a task of "
+        f"the service takes at most 100 artifacts. {what} a column of classes with --label, join rare classes, or "
+        "leave them out with --set min_class_rows=N."
+    )
 
 
 def alike_warnings(classes: list) -> list:
@@ -288,8 +297,8 @@ def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
         pairs = [(entry["values"], entry["counts"]) for entry in counts.to_pylist() if entry["values"] is not None]
         seen |= {"type": "boolean", "values": {str(value).lower(): count for value, count in sorted(pairs)}}
     elif types.is_timestamp(kind):
-        bounds = pc.min_max(plain.cast(pa.timestamp("us"), safe=False)).as_py()
-        seen |= {"type": "date"} | {side: bounds[side].isoformat() for side in ("min", "max")}
+        bounds = pc.min_max(plain.cast(pa.timestamp("s"), safe=False))
+        seen |= {"type": "date"} | {side: bounds[side].cast(pa.string()).as_py() for side in ("min", "max")}
         if types.is_time(source):
             seen["note"] = joined(seen["note"], "times of day")
     else:
@@ -495,7 +504,8 @@ def compare_schemas(schema: dict, former: dict) -> list:
                 sides = sides if new else sides[::-1]
                 findings += [
                     {"verdict": "warning", "text": f"the class {value!r} {text}"}
-                    for value in sides[0].keys() - sides[1]
+                    for value in sides[0]
+                    if value not in sides[1]
                 ]
         elif before["type"] == column["type"] == "category":
             there = [{*found["values"], *found.get("further_values", ())} for found in (before, column)]
@@ -512,7 +522,7 @@ def compare_schemas(schema: dict, former: dict) -> list:
             column |= {"role": "dropped", "note": joined("the earlier run did not have it", column["note"])}
             findings.append({"verdict": "left out", "text": f"the column {name!r} is new"})
     order = ("error", "warning", "left out")
-    return sorted(findings, key=lambda finding: (order.index(finding["verdict"]), finding["text"]))
+    return sorted(findings, key=lambda finding: order.index(finding["verdict"]))
 
 
 def held_to(schema: dict, schema_from: str) -> list:
@@ -556,7 +566,10 @@ def shown_notes(schema: dict) -> list:
         if column["note"]:
             what = " is left out" if column["role"] == "dropped" else ""
             lines.append(f"{column['name']!r}{what}: {column['note']}")
-    return lines + findings_lines(schema.get("findings", ()))
+    findings = schema.get("findings", ())
+    if not any(finding["verdict"] == "error" for finding in findings):  # else they are among the problems
+        lines += findings_lines(findings)
+    return lines
 
 
 DESCRIBING = [
@@ -565,6 +578,7 @@ DESCRIBING = [
     label_column,
     label_problem,
     classes_problems,
+    too_many_classes,
     alike_warnings,
     describe_column,
     finite,

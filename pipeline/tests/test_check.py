@@ -1,5 +1,8 @@
+import json
 import re
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Output
@@ -145,3 +148,95 @@ def test_graph_names_the_tasks_in_their_order_with_their_loops(spec):
         ("fine", True, "number"),
         ("loose", True, None),
     ]
+
+
+def test_check_shows_the_table_before_anything_is_started(local_run, rows, tmp_path):
+    rows["id"] = range(len(rows))
+    rows.loc[:7, "Slope"] = None
+    rows.to_csv(tmp_path / "rows.csv", index=False, sep=";")
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--check")
+    assert done.status == 0, done.err
+    shown = done.out.splitlines()
+    assert shown[0].startswith(f"{tmp_path / 'rows.csv'}: 1,400 rows, 14 columns, ")
+    assert re.search(r"^Elevation +number +feature +\d+ … \d+", done.out, re.M)
+    assert re.search(r"^Slope +number +feature +0\.6%", done.out, re.M)
+    assert re.search(r"^Wilderness_Area +category +feature +Rawah, .* and 1 more", done.out, re.M)
+    assert re.search(r"^id +number +dropped +0 … 1399 +identifier: another value on every row", done.out, re.M)
+    assert "7 classes in 'Cover_Type'" in shown
+    assert re.search(r"^  1 +6\d\d  4\d\.\d%  █{30}$", done.out, re.M)
+    assert "note: rows.csv: columns separated by semicolon" in shown
+    assert "memory of a run here: about 0.5 GB" in shown
+    assert re.search(r"^profile small: [\d,]+ bytes of data$", done.out, re.M)
+    assert shown[-1] == "passed       table: 1,400 rows, 12 columns to learn from, 7 classes in 'Cover_Type'"
+    assert done.record is None
+
+
+def test_check_of_a_table_that_cannot_be_learned_from_fails(local_run, rows, tmp_path):
+    rows["Cover_Type"] = rows["Elevation"] / 7
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--check")
+    assert done.status == 2
+    assert re.search(
+        r"^failed +table: The label 'Cover_Type' holds .* quantity to be estimated \(regression\)", done.out, re.M
+    )
+    assert "Traceback" not in done.out + done.err
+
+
+def test_check_of_very_many_columns_shows_the_first_and_says_how_many_more(local_run, tmp_path):
+    names = ",".join(f"column_{place}" for place in range(300))
+    lines = [",".join(str((row + place) % 3) for place in range(300)) for row in range(6)]
+    text = "\n".join([f"{names},kind", *(f"{line},{row % 2}" for row, line in enumerate(lines))])
+    (tmp_path / "wide.csv").write_text(text)
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "wide.csv"), "--label", "kind", "--check")
+    assert done.status == 0
+    assert "column_39 " in done.out
+    assert "column_40 " not in done.out
+    assert "… and 261 more columns" in done.out
+
+
+def test_large_table_is_described_by_its_first_rows(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr(check, "MAX_BYTES_READ", 10_000)
+    rows.to_parquet(tmp_path / "rows")
+    size = (tmp_path / "rows").stat().st_size
+    source = Source("rows", str(tmp_path / "rows"), "", size, "", (tmp_path / "rows",))
+    described = check.describe(source, {"label": "Cover_Type"})
+    assert described.is_part
+    assert 1000 <= described.schema["rows"] < 1400
+
+
+def test_later_run_is_held_to_the_schema_of_an_earlier_one(local_run, rows, tmp_path):
+    def run(*arguments):
+        rows.to_csv(tmp_path / "rows.csv", index=False)
+        return local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--set", "max_iter=1", *arguments)
+
+    refused = run("--set", "schema_from=latest")
+    assert refused.status == 2
+    assert "There are no runs of 'x'" in refused.err
+    first = run()
+    assert first.status == 0, first.err
+    assert json.loads(Path(first.record["schema"]).read_text())["rows"] == 1400
+
+    rows["more"] = rows["Slope"] // 2
+    rows["Soil_Type"] = rows["Soil_Type"].astype(str)
+    rows.loc[0, "Soil_Type"] = "C9999"
+    second = run("--set", f"schema_from={first.record['run_id'][:-2]}")
+    assert second.status == 0, second.err
+    assert second.record["parameters"]["schema_from"] == first.record["schema"]
+    assert (
+        "note: warning: 'Soil_Type' has new categories, which count as missing to that run's model: 'C9999'"
+        in second.err
+    )
+    assert "note: left out: the column 'more' is new" in second.err
+    assert "more" not in pd.read_parquet(second.folder / "artifacts" / "prepare-data" / "dataset")
+
+    del rows["Aspect"]
+    rows["Slope"] = "steep"
+    third = run("--set", "schema_from=latest", "--check")
+    assert third.status == 2
+    assert "error: the column 'Aspect' (number) is missing; the column 'Slope' was number and is category" in third.out
+    failed = run("--set", "schema_from=latest")
+    assert failed.status == 1
+    assert "Error: prepare-data failed: The table differs from the earlier run's:\nerror: the column" in failed.err
+    refused = run("--set", "schema_from=latest")
+    assert refused.status == 2
+    assert "of x has no schema: its prepare-data did not succeed" in refused.err

@@ -81,7 +81,7 @@ def test_covtype_without_a_network_says_what_to_do(tmp_path, monkeypatch):
         (b"\x7fELF\x02\x01\0\0\0\0", "is a program, a binary file. A table is"),
         (b"a,b\n", "has a header and no rows"),
         (b"a,b", "has a header and no rows"),
-        (b"a,b\n1,2\n3\n", "line 3 has 1 fields, the header has 2: '3'"),
+        (b"a,b\n1,2\n3\n", "line 3 has 1 field, the header has 2: '3'"),
         (gzip.compress(b"a,b\n1,2\n" * 9999)[:50], "is not a table that can be read"),
         (b"\x1f\x8bnot gzip", "is not a table that can be read"),
         (b"PAR1 cut short", "is not a table that can be read"),

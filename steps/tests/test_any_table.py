@@ -216,7 +216,7 @@ CASES = [
     Case(
         "ragged far below",
         SMALL + b'"1\n1",dog\n' * 300_000 + b"1\n",
-        "line 600,006 has 1 fields, the header has 2: '1'.",
+        "line 600,006 has 1 field, the header has 2: '1'.",
     ),
     Case(
         "quotes that never close",
@@ -391,7 +391,7 @@ CASES = [
         "100 classes",
         labels(*range(100)),
         "The label 'kind' has 100 different values; at most 99 classes can be trained, "
-        "because a task of the service takes at most 100 models. It looks like a number or an identifier",
+        "because a task of the service takes at most 100 artifacts. It looks like a number or an identifier",
     ),
     Case(
         "60 classes", labels(*(f"class {place}" for place in range(60))), classes={f"class {p}": 2 for p in range(60)}
