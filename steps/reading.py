@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def local_path(uri: str) -> str:
+    """Return the path of a file or a gs:// address, which the service mounts below /gcs."""
+    return f"/gcs/{uri.removeprefix('gs://')}" if uri.startswith("gs://") else uri
+
+
 def table_files(source: str) -> list:
     """Return the files of a table in the order of their names: of a path, a glob, or a folder of Parquet files.
 
@@ -18,7 +23,7 @@ def table_files(source: str) -> list:
     import glob
     import os
 
-    pattern = source.replace("gs://", "/gcs/", 1) if source.startswith("gs://") else source  # where the service mounts
+    pattern = local_path(source)
     if os.path.isdir(pattern):
         below = sorted(os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names)
         # _SUCCESS, .crc and the like are what other engines leave beside their files
@@ -145,6 +150,8 @@ def table_head(name: str, file: BinaryIO) -> tuple:
     Raises:
         ValueError: it is no table that can be read.
     """
+    import codecs
+
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -158,13 +165,15 @@ def table_head(name: str, file: BinaryIO) -> tuple:
             head = stream.read(1 << 20)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(damage(name, error)) from None
-    dialect = csv_dialect(name, head, len(head) < 1 << 20)
-    if dialect["encoding"] != "utf-8":
-        head = head.decode(dialect["encoding"], "replace").encode()
-    elif not head.isascii():
-        head = head.decode("utf-8", "replace").encode()  # what is not UTF-8 is told when the whole file is read
+    is_whole = len(head) < 1 << 20
+    dialect = csv_dialect(name, head, is_whole)
+    try:
+        head = codecs.getincrementaldecoder(dialect["encoding"])().decode(head).encode()
+    except UnicodeDecodeError:
+        head = head.decode("cp1252", "replace").encode()
+    head = head.removeprefix("\ufeff".encode())
     end, open_at = record_end(head, dialect["delimiter"])
-    if len(head) == 1 << 20:
+    if not is_whole:
         head = head[:end] or head
     elif open_at >= 0:
         raise ValueError(open_quote(name, 1 + head.count(b"\n", 0, open_at)))
@@ -335,10 +344,11 @@ def csv_table(path: str, block: bytes, dialect: dict, names: Any, text: Any, lin
     row = wrong[0]
     found = re.search(rb"(?:^|[\r\n])(" + re.escape(row.text.encode()) + rb")[\r\n]", block)
     at = line + block.count(b"\n" if b"\n" in block else b"\r", 0, found.start(1) if found else 0)
+    fields = f"{row.actual_columns:,} field{'s' if row.actual_columns > 1 else ''}"
     raise ValueError(
-        f"{path}: line {at:,} has {row.actual_columns:,} field{'s' * (row.actual_columns > 1)}, the header has {row.expected_columns:,}: "
-        f"{row.text[:60]!r}.\nPut a field that holds the delimiter {dialect['delimiter']!r} or a line break in quotes, "
-        f"or mend the line."
+        f"{path}: line {at:,} has {fields}, the header has {row.expected_columns:,}: {row.text[:60]!r}.\n"
+        f"Put a field that holds the delimiter {dialect['delimiter']!r} or a line break in quotes, "
+        "or mend the line."
     )
 
 
@@ -383,7 +393,7 @@ def open_table(source: str, folder: str, most_bytes: int = 0, in_memory: int = 1
             raise ValueError(
                 f"The column {name!r} is {' in one file and '.join(kinds)} in another. Write it in one type."
             )
-        root = source.replace("gs://", "/gcs/", 1) if source.startswith("gs://") else source
+        root = local_path(source)
         places = {"format": "parquet"}
         if os.path.isdir(root):
             places |= {"partitioning": dataset.partitioning(flavor="hive"), "partition_base_dir": root}
@@ -651,6 +661,7 @@ def plain_column(column: "pa.ChunkedArray") -> Any:
 
 
 READING = [
+    local_path,
     table_files,
     first_bytes,
     compression_of,

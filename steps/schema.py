@@ -5,7 +5,7 @@ KFP pastes these functions in front of a step that names DESCRIBING in its addit
 
 from typing import TYPE_CHECKING, Any
 
-from steps.reading import plain_column
+from steps.reading import local_path, plain_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -533,9 +533,8 @@ def held_to(schema: dict, schema_from: str) -> list:
     """
     import json
 
-    path = schema_from.replace("gs://", "/gcs/", 1) if schema_from.startswith("gs://") else schema_from
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(local_path(schema_from), encoding="utf-8") as file:
             former = json.load(file)
         findings = compare_schemas(schema, former)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -36,6 +36,12 @@ def test_every_kind_of_table_is_taken_whatever_its_name(rows, tmp_path, written)
     assert resolve(path, tmp_path).uri == str(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+def test_names_of_columns_are_read_in_their_encoding(tmp_path, encoding):
+    (tmp_path / "rows.csv").write_text("größe;art\n1;kätzchen\n2;hund\n", encoding=encoding)
+    resolve(tmp_path / "rows.csv", tmp_path, label="größe")
+
+
 def test_sample_is_simulated_here_and_says_so(tmp_path):
     source = resolve("sample:50", tmp_path)
     assert source.name == "sample:50"
