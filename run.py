@@ -24,8 +24,8 @@ def run(
         str | None,
         Flag(
             metavar="SOURCE",
-            help="sample[:ROWS] (simulated, the default), covtype (public data), a path or glob of CSV, csv.gz or "
-            "Parquet files, gs://bucket/object, or bq://project.dataset.table.",
+            help="sample[:ROWS] (simulated, the default), covtype (public data), a path or glob of CSV (plain, gzip, "
+            "zstd) or Parquet files, a folder of Parquet files, gs://bucket/object, or bq://project.dataset.table.",
         ),
     ] = None,
     label: Annotated[str | None, Flag(help="Column that holds the classes; Cover_Type by default.")] = None,
@@ -99,6 +99,8 @@ def run(
         removed = chosen.unschedule(settled.identifier, pipeline)
         console.show(f"Removed {removed} schedule{'s' if removed != 1 else ''} of {settled.identifier} for {pipeline}.")
         return
+    if given.get("schema_from"):
+        given["schema_from"] = runs.schema_of(settled.identifier, given["schema_from"], settled.runs_dir)
     source = sources.resolve(settled.data, settled.label, settled.runs_dir / ".data")
     console.show(f"Data   {source.description}")
     profile, profile_reason = profiles.choose(settled.profile, source.n_bytes)
@@ -118,8 +120,10 @@ def run(
         compiled = graph.load(spec)
         nodes = graph.nodes(compiled)
         if check or engine != "local":
-            checks = checking.of_spec(compiled, parameters, source) + chosen.checks(record, source)
+            described = checking.describe(source, record.parameters)
+            checks = checking.of_spec(compiled, parameters, described) + chosen.checks(record, source)
             if check:
+                console.show_description(described, source, profile, profile_reason)
                 console.show_checks(checks)
                 raise typer.Exit(2 if any(made.state == "failed" for made in checks) else 0)
             checking.require(checks)
@@ -128,6 +132,8 @@ def run(
         if placed:
             console.show(f"Data   {placed}")
         parameters["source"] = record.parameters["source"] = source.uri
+        if parameters.get("schema_from"):
+            parameters["schema_from"] = record.parameters["schema_from"] = chosen.place_file(parameters["schema_from"])
         if settled.schedule:
             console.show_schedule(*chosen.schedule(spec, parameters, record))
             return

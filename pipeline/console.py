@@ -1,5 +1,6 @@
 """What the user sees: progress on standard error, results on standard output."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import history, profiles, runs
-from pipeline.check import Check
+from pipeline.check import Check, Description
 from pipeline.compare import Comparison
 from pipeline.graph import Node
 from pipeline.runs import Run, Task
+from pipeline.sources import Source
 
 # names and messages may come from the data: they are shown as they are, not read as markup
 progress_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -141,6 +143,56 @@ def show_checks(checks: list[Check]) -> None:
         result_console.print(line.append(f"{check.name}: {check.detail}", "default"))
 
 
+N_COLUMNS_SHOWN = 40  # and those with a note
+N_NOTES_SHOWN = 10
+
+
+def show_description(described: Description, source: Source, profile: str, reason: str) -> None:
+    """Show what was seen of a table before a run, and the profile that follows."""
+    schema = described.schema
+    if schema is None:
+        return
+    columns = schema["columns"]
+    part = "the first " if described.is_part else ""
+    result_console.print(
+        f"{source.name}: {part}{schema['rows']:,} rows, {len(columns):,} columns, {source.n_bytes:,} bytes"
+    )
+    table = Table("column", "type", "role", "missing", "values", "note", box=None, padding=(0, 2, 0, 0))
+    shown = [column for place, column in enumerate(columns) if place < N_COLUMNS_SHOWN or column["note"]]
+    shown = shown[: 3 * N_COLUMNS_SHOWN]
+    for column in shown:
+        missing = f"{column['missing']:.1%}" if column["missing"] else ""
+        texts = (repr(column["name"])[1:-1], column["type"], column["role"], missing, _values(column), column["note"])
+        table.add_row(*map(Text, texts))
+    Console(width=max(result_console.width, 160), markup=False, highlight=False).print(table)
+    if len(shown) < len(columns):
+        result_console.print(f"… and {len(columns) - len(shown):,} more columns")
+    classes = schema["classes"]
+    if classes:
+        result_console.print(f"{len(classes):,} classes in {schema['label']!r}")
+        most, n_rows = max(classes.values()), sum(classes.values())
+        for name, count in [*classes.items()][:100]:
+            bar = "█" * round(30 * count / most)
+            result_console.print(f"  {name[:40]:<20} {count:>12,} {count / n_rows:>6.1%}  {bar}")
+    of_columns = {repr(column["name"]) for column in columns if column["note"]}
+    for note in described.notes:
+        if not note.startswith(tuple(of_columns)):
+            result_console.print(f"note: {note}")
+    if not described.problems:
+        result_console.print(f"memory of a run here: about {described.memory / 1e9:.1f} GB")
+    result_console.print(f"profile {profile}: {reason}")
+
+
+def _values(column: dict[str, Any]) -> str:
+    """Return the range of a column, or its most frequent values."""
+    if "min" in column:
+        low, high = (f"{end:.6g}" if isinstance(end, float) else str(end) for end in (column["min"], column["max"]))
+        return f"{low} … {high}"
+    values = [value if len(value) <= 20 else f"{value[:19]}…" for value in [*column.get("values", ())][:3]]
+    more = (column["distinct"] or 0) - len(values)
+    return ", ".join(repr(value)[1:-1] for value in values) + (f" and {more:,} more" if more > 0 else "")
+
+
 def show_machines(nodes: list[Node], profile: str, reason: str) -> None:
     """Show the machine that each step gets."""
     show(f"Profile {profile}: {reason}")
@@ -167,6 +219,7 @@ def show_result(run: Run) -> None:
         result_console.print(f"accuracy {accuracy:.4f}   macro-F1 {macro_f1:.4f}   {run.seconds:.1f} s")
         if former := history.former(run):
             result_console.print(_against(run, former))
+    _show_notes(run)
     show_failures(run)
     if run.status == "running" and run.job:
         show(f"The job runs on. Follow it: python -m pipeline follow {run.job}")
@@ -206,6 +259,19 @@ def _against(run: Run, former: Run) -> str:
     if run.data.fingerprint != former.data.fingerprint:
         changes.append("other data")
     return f"against {former.run_id}: {'   '.join(differences)}" + (f"   ({', '.join(changes)})" if changes else "")
+
+
+def _show_notes(run: Run) -> None:
+    """Show what of the table was left out, capped or is to be looked at."""
+    if not run.schema_file or not os.path.exists(run.schema_file):
+        return
+    from steps.schema import shown_notes
+
+    notes = shown_notes(json.loads(Path(run.schema_file).read_text("utf-8")))
+    for note in notes[:N_NOTES_SHOWN]:
+        show(f"note: {note}")
+    if len(notes) > N_NOTES_SHOWN:
+        show(f"and {len(notes) - N_NOTES_SHOWN} more: {near(run.schema_file)}")
 
 
 def show_history(found: list[Run], damaged: list[str]) -> None:

@@ -87,6 +87,7 @@ class Run(BaseModel):
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
     report: str | None = None
+    schema_file: str | None = Field(None, alias="schema")  # what the table's columns were; its path or address
     error: str | None = None  # of the engine itself; those of the tasks stand with the tasks
 
     _folder: Path = PrivateAttr()
@@ -208,8 +209,8 @@ class Run(BaseModel):
 
         Args:
             task: The task, with its final state.
-            artifacts: Its output artifacts by name, each with a uri and metadata. Those named dataset, metrics, model
-                and report are the results of the run.
+            artifacts: Its output artifacts by name, each with a uri and metadata. Those named dataset, schema,
+                metrics, model and report are the results of the run.
         """
         with self._lock:
             task.outputs = {name: artifact.uri for name, artifact in artifacts.items()}
@@ -237,6 +238,8 @@ class Run(BaseModel):
             self._write()
 
     def _conclude(self) -> None:
+        if schema := self._results.get("schema"):
+            self.schema_file = schema.uri
         if model := self._results.get("model"):
             self.model_file = f"{model.uri}/{model.metadata['file']}"
             if metrics := self._results.get("metrics"):
@@ -305,6 +308,22 @@ def load(identifier: str, name: str = "latest", runs_dir: Path | None = None) ->
         listed = ", ".join(folder.name for folder in found[:10]) + (", …" if len(found) > 10 else "")
         raise RequestError(f"{identifier} has {came} {name!r}. Its runs are, newest first: {listed}.")
     return read(matching[0])
+
+
+def schema_of(identifier: str, name: str, runs_dir: Path) -> str:
+    """Return the place of the schema that a run, named as for load, has left.
+
+    Raises:
+        RequestError: there is no such run, or it has none.
+    """
+    run = load(identifier, name, runs_dir)
+    place = run.schema_file
+    if not place or not (storage.is_object(place) or Path(place).exists()):
+        raise RequestError(
+            f"--set schema_from={name}: the run {run.run_id} of {identifier} has no schema: its prepare-data did not "
+            "succeed, or it is older than schemas. Name another run."
+        )
+    return place
 
 
 def folders(runs_dir: Path, identifier: str) -> list[Path]:

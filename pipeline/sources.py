@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_SAMPLE_ROWS = 20_000
-A_TABLE = "A table is a CSV file with a header line, the same gzipped, or a Parquet file."
 
 
 @dataclass(frozen=True)
@@ -26,19 +25,20 @@ class Source:
     """A table to learn from."""
 
     name: str  # as --data named it
-    uri: str  # what the first step reads: a path or glob, gs://… or bq://…
+    uri: str  # what the first step reads: a path, glob or folder, gs://… or bq://…
     fingerprint: str  # changes whenever the content does
     n_bytes: int
     description: str
     files: tuple[Path, ...] = ()  # on this machine
+    folder: Path | None = None  # that was named, with all the files below it
 
 
 def resolve(data: str, label: str, cache_dir: Path) -> Source:
     """Find the table that --data names and check what can be known before a run.
 
     Args:
-        data: sample[:ROWS], covtype, the path or glob of CSV, gzipped CSV or Parquet files, gs://bucket/object or a
-            glob of them, or bq://project.dataset.table.
+        data: sample[:ROWS], covtype, the path or glob of CSV or Parquet files, a folder of Parquet files,
+            gs://bucket/object or a glob or folder of them, or bq://project.dataset.table.
         label: Column that the table must have.
         cache_dir: Folder where simulated and downloaded tables are kept.
 
@@ -68,8 +68,10 @@ def upload(source: Source, bucket: str) -> tuple[Source, int]:
     if not source.files:
         return source, 0
     folder = f"gs://{bucket}/data/{source.fingerprint}"
-    sent = sum(storage.put(path, f"{folder}/{path.name}") for path in source.files)
-    return dataclasses.replace(source, uri=f"{folder}/{'*' if len(source.files) > 1 else source.files[0].name}"), sent
+    names = [path.relative_to(source.folder).as_posix() if source.folder else path.name for path in source.files]
+    sent = sum(storage.put(path, f"{folder}/{name}") for path, name in zip(source.files, names, strict=True))
+    place = "" if source.folder else "*" if len(names) > 1 else names[0]
+    return dataclasses.replace(source, uri=f"{folder}/{place}"), sent
 
 
 def download(source: Source, cache_dir: Path) -> Source:
@@ -78,12 +80,37 @@ def download(source: Source, cache_dir: Path) -> Source:
         return source
     folder = cache_dir / source.fingerprint
     blobs = storage.find(source.uri)
-    files = tuple(folder / f"{place:04}-{Path(blob.name).name}" for place, blob in enumerate(blobs))
+    is_folder = source.uri.endswith("/")
+    prefix = storage.split(source.uri)[1]
+    names = (
+        blob.name.removeprefix(prefix) if is_folder else f"{place:04}-{Path(blob.name).name}"
+        for place, blob in enumerate(blobs)
+    )
+    files = tuple(folder / name for name in names)
     for blob, path in zip(blobs, files, strict=True):
         if not path.exists():
             storage.fetch(f"gs://{blob.bucket.name}/{blob.name}", path)
+    if is_folder:
+        return dataclasses.replace(source, uri=str(folder), files=files, folder=folder)
     uri = str(files[0]) if len(files) == 1 else f"{glob.escape(str(folder))}/*"
     return dataclasses.replace(source, uri=uri, files=files)
+
+
+def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
+    """Put a file of an earlier run where the first step can read it, and return its place.
+
+    Args:
+        uri: Path or gs:// address.
+        bucket: Bucket that the steps read from; None where they run on this machine.
+        cache_dir: Folder for what is downloaded.
+    """
+    if storage.is_object(uri):
+        return uri if bucket else str(storage.fetch(uri, cache_dir / hashlib.sha256(uri.encode()).hexdigest()))
+    if not bucket:
+        return uri
+    placed = f"gs://{bucket}/data/{fingerprint(Path(uri))}/schema.json"
+    storage.put(Path(uri), placed)
+    return placed
 
 
 def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
@@ -120,33 +147,39 @@ def _covtype(label: str, cache_dir: Path) -> Source:
                 "or take simulated rows with --data sample."
             ) from error
         _keep(path, lambda: fold(public.frame))
-    _check_label(label, _columns("covtype", lambda: path.open("rb")), "covtype")
+    _check_label(label, _columns("covtype", path.open("rb")), "covtype")
     return _of_files("covtype", str(path), (path,), "the public Covertype table, 581,012 rows")
 
 
 def _local_files(data: str, label: str) -> Source:
     pattern = os.path.abspath(os.path.expanduser(data))
-    is_glob = glob.has_magic(pattern) and not os.path.exists(pattern)
-    files = tuple(Path(path) for path in sorted(glob.glob(pattern, recursive=True))) if is_glob else (Path(pattern),)
-    if not files or not files[0].exists():
+    if not os.path.lexists(pattern) and not glob.glob(pattern, recursive=True):
         raise RequestError(
             f"--data {data}: there is no such file in {Path.cwd()}.\n"
             "Name a CSV, gzipped CSV or Parquet file, or take simulated rows with --data sample."
         )
-    if len({path.name for path in files}) < len(files):
+    from steps.reading import table_files
+
+    try:
+        files = tuple(map(Path, table_files(pattern)))
+    except ValueError as error:
+        raise RequestError(f"--data: {error}") from None
+    is_glob = glob.has_magic(pattern) and not os.path.exists(pattern)
+    folder = Path(pattern).resolve() if os.path.isdir(pattern) else None
+    if folder:
+        files = tuple(folder / path.relative_to(pattern) for path in files)
+    if not folder and len({path.name for path in files}) < len(files):
         raise RequestError(
             f"--data {data} matches files of one name in several folders. Rename them or name one folder."
         )
-    for path in files:
-        if path.is_dir():
-            raise RequestError(f"--data {data}: {path} is a folder. Name one CSV, gzipped CSV or Parquet file in it.")
     try:
         for path in files:
-            _check_label(label, _columns(data, lambda path=path: path.open("rb")), data)
+            name = data if len(files) == 1 else f"{data}: {path.name}"
+            _check_label(label, [*_columns(name, path.open("rb")), *_partitions(path, folder)], name)
         n_bytes = sum(path.stat().st_size for path in files)
         many = f"{len(files)} files, " if len(files) > 1 else ""
-        uri = pattern if is_glob else str(files[0].resolve())
-        return _of_files(data, uri, files, f"{data} ({many}{n_bytes:,} bytes)")
+        uri = pattern if is_glob else str(folder or files[0].resolve())
+        return _of_files(data, uri, files, f"{data} ({many}{n_bytes:,} bytes)", folder)
     except OSError as error:
         raise RequestError(f"--data {data} cannot be read: {error.strerror or error}. Check the file.") from error
 
@@ -156,9 +189,11 @@ def _objects(data: str, label: str) -> Source:
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        blobs = storage.find(data)
+        blobs, uri = storage.find(data), data
+        if not blobs and (below := storage.find(f"{data.rstrip('/')}/")):  # a folder
+            blobs, uri = below, f"{data.rstrip('/')}/"
         if blobs:
-            _check_label(label, _columns(data, lambda: blobs[0].open("rb")), data)
+            _check_label(label, _columns(data, blobs[0].open("rb")), data)
     except (GoogleAPICallError, GoogleAuthError) as error:
         raise RequestError(f"--data {data} cannot be read: {_first_line(error)}\n{_ASK_FOR['gs']}") from error
     if not blobs:
@@ -169,7 +204,7 @@ def _objects(data: str, label: str) -> Source:
     description = (
         f"{data} ({len(blobs)} objects, {n_bytes:,} bytes)" if len(blobs) > 1 else f"{data} ({n_bytes:,} bytes)"
     )
-    return Source(data, data, hashlib.sha256(marks.encode()).hexdigest(), n_bytes, description)
+    return Source(data, uri, hashlib.sha256(marks.encode()).hexdigest(), n_bytes, description)
 
 
 def _bigquery_table(data: str, label: str) -> Source:
@@ -210,10 +245,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
-def _of_files(name: str, uri: str, files: tuple[Path, ...], description: str) -> Source:
+def _of_files(name: str, uri: str, files: tuple[Path, ...], description: str, folder: Path | None = None) -> Source:
     digests = [fingerprint(path) for path in files]
+    if folder:  # the names of its folders are values
+        digests += [path.relative_to(folder).as_posix() for path in files]
     whole = digests[0] if len(files) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return Source(name, uri, whole, sum(path.stat().st_size for path in files), description, files)
+    return Source(name, uri, whole, sum(path.stat().st_size for path in files), description, files, folder)
 
 
 def fingerprint(path: Path) -> str:
@@ -248,40 +285,21 @@ def _check_label(label: str, columns: list[str], data: str) -> None:
     )
 
 
-def _columns(data: str, open_file: Callable[[], BinaryIO]) -> list[str]:
+def _columns(name: str, file: BinaryIO) -> list[str]:
     """Return the names of a table's columns, having read its beginning."""
-    import pyarrow as pa
+    from steps.reading import table_head
 
-    with open_file() as file:
-        magic = file.read(4)
-    if not magic:
-        raise RequestError(f"--data {data} is empty. {A_TABLE}")
-    head = _parquet_head if magic == b"PAR1" else _csv_head
-    try:
-        with open_file() as file:
-            names, has_rows = head(data, file, "gzip" if magic[:2] == b"\x1f\x8b" else None)
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise RequestError(f"--data {data} is not a table that can be read: {error}\n{A_TABLE}") from error
+    with file:
+        try:
+            names, has_rows = table_head(f"--data {name}", file)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
     if not has_rows:
-        raise RequestError(f"--data {data} has a header and no rows. {A_TABLE}")
+        raise RequestError(f"--data {name} has a header and no rows. Add the rows to learn from.")
     return names
 
 
-def _parquet_head(data: str, file: BinaryIO, compression: str | None) -> tuple[list[str], bool]:
-    from pyarrow import parquet
-
-    metadata = parquet.read_metadata(file)
-    return metadata.schema.to_arrow_schema().names, metadata.num_rows > 0
-
-
-def _csv_head(data: str, file: BinaryIO, compression: str | None) -> tuple[list[str], bool]:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    with pa.input_stream(file, compression=compression) as stream:
-        start = stream.read(1 << 20)
-        if b"\0" in start[: 1 << 16]:
-            raise RequestError(f"--data {data} is a binary file. {A_TABLE}")
-    whole_lines = start if len(start) < 1 << 20 else start[: start.rfind(b"\n") + 1] or start
-    reader = csv.open_csv(pa.BufferReader(whole_lines))
-    return reader.schema.names, next(iter(reader), None) is not None
+def _partitions(path: Path, folder: Path | None) -> list[str]:
+    """Return the columns that the names of a file's folders hold, as in year=2026."""
+    parts = path.relative_to(folder).parts[:-1] if folder else ()
+    return [part.partition("=")[0] for part in parts if "=" in part]

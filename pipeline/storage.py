@@ -32,8 +32,14 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def find(uri: str) -> "list[Blob]":
-    """Return the objects at a gs:// address, or those that its glob matches, in the order of their names."""
+    """Return the objects at a gs:// address in the order of their names: one, those of a glob, or all below a folder/.
+
+    In a folder, what other engines leave beside their files, as _SUCCESS, is left out.
+    """
     bucket, pattern = split(uri)
+    if uri.endswith("/"):
+        names = ((blob, blob.name.rpartition("/")[2]) for blob in client().list_blobs(bucket, prefix=pattern))
+        return sorted((blob for blob, name in names if name and name[0] not in "_."), key=lambda blob: blob.name)
     if not any(character in pattern for character in "*?["):
         blob = client().bucket(bucket).get_blob(pattern)
         return [blob] if blob else []

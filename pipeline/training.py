@@ -21,6 +21,7 @@ CONDITIONS = {
     "learning_rate": ("above 0", lambda value: value > 0),
     "max_leaf_nodes": ("of at least 2", lambda value: value >= 2),
     "l2_regularization": ("of at least 0", lambda value: value >= 0),
+    "min_class_rows": ("of at least 0", lambda value: value >= 0),
     "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
 }
 
@@ -39,12 +40,14 @@ def training(
     weight: str = "",
     split_by: str = "",
     group_by: str = "",
+    min_class_rows: int = 0,
+    schema_from: str = "",
     seed: int = 0,
 ):
     """Train one classifier per class against the rest and combine them into one model of all classes.
 
     Args:
-        source: Path of the table: CSV, gzipped CSV or Parquet.
+        source: Place of the table: CSV or Parquet files, or a BigQuery table.
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache.
         label: Name of the column that holds the classes.
         test_size: Share of the rows held back for the test, between 0 and 1.
@@ -56,9 +59,20 @@ def training(
         weight: Column of the rows' weights in training; empty for equal ones.
         split_by: Column of times or numbers: train on the oldest rows, test on the newest; empty for at random.
         group_by: Column of groups, none of which is on both sides of the split; empty for at random.
+        min_class_rows: Classes of fewer rows are left out with their rows; 0 leaves none out.
+        schema_from: An earlier run of the identifier, to whose schema the table is held; empty for none.
         seed: Seed of the split, the preprocessing and the training.
     """
-    prepared = prepare_data(source=source, label=label, fingerprint=fingerprint)
+    prepared = prepare_data(
+        source=source,
+        label=label,
+        fingerprint=fingerprint,
+        min_class_rows=min_class_rows,
+        weight=weight,
+        split_by=split_by,
+        group_by=group_by,
+        schema_from=schema_from,
+    )
     prepared.set_display_name("Prepare data")
 
     parts = split_data(

@@ -1,48 +1,16 @@
 """The first step: any table in, one checked Parquet file out."""
 
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING, Any, List
 
 from kfp import dsl
-from kfp.dsl import Dataset, Output
+from kfp.dsl import Artifact, Dataset, Output
 
 from steps.environment import BASE_IMAGE, pinned
-from steps.shared import classes_of
+from steps.reading import READING, damage, open_table, plain_column, require_unchanged
+from steps.schema import DESCRIBING, describe_table, finite, held_to, label_column, shown_notes
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
-
-
-def read_table(source: str) -> "pa.Table":
-    """Read a BigQuery table, or CSV files, gzipped or not, or Parquet files; their first bytes tell which they are.
-
-    Text columns of CSV files of up to 254 values become categories, the most that gradient boosting takes as such.
-    """
-    import glob
-    import os
-
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    if source.startswith("bq://"):
-        return read_bigquery(source.removeprefix("bq://"))
-    pattern = source.replace("gs://", "/gcs/", 1)  # where the service mounts Cloud Storage
-    files = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-    if not files:
-        raise ValueError(f"There is no file {source}. Name a CSV, gzipped CSV or Parquet file with --data.")
-    options = csv.ConvertOptions(strings_can_be_null=True, auto_dict_encode=True, auto_dict_max_cardinality=254)
-    tables = []
-    for path in files:
-        with open(path, "rb") as file:
-            magic = file.read(4)
-        if magic == b"PAR1":
-            tables.append(parquet.read_table(path))
-        else:
-            with pa.input_stream(path, compression="gzip" if magic[:2] == b"\x1f\x8b" else None) as stream:
-                tables.append(csv.read_csv(stream, convert_options=options))
-    if len(tables) == 1:
-        return tables[0]
-    return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
 
 
 def read_bigquery(table_id: str) -> "pa.Table":
@@ -62,80 +30,137 @@ def read_bigquery(table_id: str) -> "pa.Table":
         return client.list_rows(client.get_table(table_id)).to_arrow(create_bqstorage_client=False)
 
 
-def check_table(names: list, labels: "pd.Series", label: str) -> None:
-    """Check that the columns can be told apart and that the labels are classes that can be learned.
+def write_table(table: Any, columns: list, kept: Any, label_type: Any, path: str) -> None:
+    """Write the rows of a dataset as one Parquet file, some hundred MB at once.
 
-    Raises:
-        ValueError: the table cannot be trained on; the message says why and what to do.
+    Args:
+        table: Arrow dataset.
+        columns: Descriptions of the columns to write.
+        kept: Which rows are written, None for all.
+        label_type: Arrow type of the labels.
+        path: File to write.
     """
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"Columns occur more than once: {', '.join(repeated)}. Rename them.")
-    if len(names) < 2:
-        raise ValueError(f"The table has no column but the label {label!r}. Add the columns to learn from.")
-    if len(labels) == 0:
-        raise ValueError("The table has column names but no rows. Add the rows to learn from.")
-    if labels.isna().any():
-        raise ValueError(
-            f"{labels.isna().sum():,} of {len(labels):,} rows have no label in {label!r}, "
-            f"the first is data row {labels.isna().argmax() + 1:,}. Fill them in or remove the rows."
-        )
-    counts = labels.value_counts()
-    counts = counts[counts > 0]
-    if len(counts) > 99:  # a service limit: a task takes at most 100 input artifacts, one model a class
-        raise ValueError(
-            f"The label {label!r} has {len(counts):,} different values; at most 99 classes can be trained. "
-            "It looks like a number or an identifier: name a column of classes with --label."
-        )
-    if len(counts) < 2:
-        raise ValueError(
-            f"The label {label!r} has only the value {counts.index[0]!r}; "
-            "a classifier needs at least two classes. Add rows of another class."
-        )
-    rare = [str(name) for name in counts[counts < 2].index]
-    if rare:
-        raise ValueError(
-            f"Only one row has the label {', '.join(sorted(rare))} in {label!r}; each class needs at least two, "
-            "one to train and one to test on. Add rows of it or remove it."
-        )
+    import itertools
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    names = [column["name"] for column in columns]
+    at_once = max(10_000, 40_000_000 // len(names))
+    batches = table.to_batches(columns=names, batch_size=min(at_once, 1 << 17), batch_readahead=4, fragment_readahead=1)
+    waiting, n_waiting, offset, writer = [], 0, 0, None
+    try:
+        for batch in itertools.chain(batches, [None]):
+            if batch is not None:
+                waiting.append(batch)
+                n_waiting += batch.num_rows
+            if n_waiting and (batch is None or n_waiting >= at_once):
+                piece = pa.Table.from_batches(waiting)
+                if kept is not None:
+                    piece = piece.filter(kept.slice(offset, n_waiting))
+                offset += n_waiting
+                waiting, n_waiting = [], 0
+                written = [
+                    written_column(column, seen, label_type, kept is not None)
+                    for column, seen in zip(piece.columns, columns, strict=True)
+                ]
+                piece = pa.table(written, names=names)
+                writer = writer or parquet.ParquetWriter(path, piece.schema)
+                writer.write_table(piece)
+    finally:
+        if writer:
+            writer.close()
+
+
+def written_column(column: "pa.ChunkedArray", seen: dict, label_type: Any, is_filtered: bool) -> "pa.ChunkedArray":
+    """Return a column as it is written: text of up to 254 values as categories, the most that boosting takes."""
+    import pyarrow as pa
+
+    if seen["role"] == "label":
+        column = label_column(column)
+    else:
+        column, _ = finite(plain_column(column))
+    is_encoded = pa.types.is_dictionary(column.type)
+    if is_encoded and is_filtered:  # without the categories of rows that were left out
+        column, is_encoded = column.cast(pa.string()), False
+    if seen["type"] == "category":
+        return column if is_encoded else column.dictionary_encode()
+    if seen["type"] == "text":
+        return column.cast(pa.string())
+    return column.cast(label_type) if seen["role"] == "label" else column
 
 
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("google-cloud-bigquery", "google-cloud-bigquery-storage", "pandas", "pyarrow"),
-    additional_funcs=[read_bigquery, read_table, check_table, classes_of],
+    packages_to_install=pinned("google-cloud-bigquery", "google-cloud-bigquery-storage", "numpy", "pandas", "pyarrow"),
+    additional_funcs=[read_bigquery, write_table, written_column, *READING, *DESCRIBING],
 )
-def prepare_data(source: str, label: str, fingerprint: str, dataset: Output[Dataset]) -> List[int]:
-    """Read a table, check that a classifier can be trained on it, and write it as Parquet.
+def prepare_data(
+    source: str,
+    label: str,
+    fingerprint: str,
+    dataset: Output[Dataset],
+    schema: Output[Artifact],
+    min_class_rows: int = 0,
+    weight: str = "",
+    split_by: str = "",
+    group_by: str = "",
+    schema_from: str = "",
+) -> List[int]:
+    """Read a table, check that a classifier can be trained on it, and write what there is to learn from as Parquet.
+
+    Columns that teach nothing are left out: constant ones, those without values, and identifiers.
 
     Args:
-        source: Path or glob of CSV, gzipped CSV or Parquet files, here or gs://…, or bq://project.dataset.table.
+        source: Path or glob of CSV or Parquet files, here or gs://…, a folder of Parquet files, or
+            bq://project.dataset.table. CSV may be compressed with gzip or zstd.
         label: Name of the column that holds the classes.
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache.
+        min_class_rows: Classes of fewer rows are left out with their rows; 0 leaves none out.
+        weight: Name of the column that holds the weights of the rows, "" for none.
+        split_by: Name of the column of dates or numbers by which the rows are split, "" for none.
+        group_by: Name of the column of groups whose rows stay together, "" for none.
+        schema_from: Path of an earlier run's schema that the table is held to, "" for none.
 
     Returns:
         dataset: The table as Parquet, with its counts of rows, columns and classes in the metadata.
+        schema: What each column is, which were left out and why, as JSON.
         Output: Codes of the classes: 0, 1, … in the order of the sorted class names.
     """
+    import json
     import os
+    from tempfile import TemporaryDirectory
 
-    from pyarrow import parquet
+    import pyarrow as pa
+    from pyarrow import dataset as datasets
 
-    table = read_table(source)
-    if label not in table.column_names:
-        raise ValueError(
-            f"No column {label!r} in the table; it has {', '.join(table.column_names)}. "
-            "Name the column of the classes with --label."
-        )
-    labels = table.column(label).to_pandas()
-    check_table(table.column_names, labels, label)
-    parquet.write_table(table, dataset.path)
+    with TemporaryDirectory() as folder:
+        if source.startswith("bq://"):
+            table, seen = datasets.dataset(read_bigquery(source.removeprefix("bq://"))), {"files": [], "notes": []}
+        else:
+            table, seen = open_table(source, folder)
+        try:
+            found, kept, classes = describe_table(table, label, weight, split_by, group_by, min_class_rows)
+            found["notes"] = seen["notes"]
+            if schema_from:
+                found["findings"] = held_to(found, schema_from)
+            print("\n".join([f"{found['rows']:,} rows, {len(found['columns']):,} columns", *shown_notes(found)]))
+            if found["problems"]:
+                raise ValueError("\n".join(found["problems"][:4]))
+            columns = [column for column in found["columns"] if column["role"] != "dropped"]
+            write_table(table, columns, kept, pa.array(classes).type, dataset.path)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(damage(source, error)) from error
+        require_unchanged(seen["files"])
+    with open(schema.path, "w", encoding="utf-8") as file:
+        json.dump(found, file, indent=1, allow_nan=False)
 
-    classes = classes_of(labels)
-    counts = labels.value_counts()
-    dataset.metadata["source"] = os.path.basename(source)
+    schema.metadata["columns"] = len(columns)
+    schema.metadata["dropped"] = len(found["columns"]) - len(columns)
+    schema.metadata["notes"] = len(shown_notes(found))
+    dataset.metadata["source"] = os.path.basename(source.rstrip("/"))
     dataset.metadata["fingerprint"] = fingerprint
-    dataset.metadata["rows"] = table.num_rows
-    dataset.metadata["columns"] = table.column_names
-    dataset.metadata["classes"] = {str(name): int(counts[name]) for name in classes}
+    dataset.metadata["rows"] = found["rows"]
+    dataset.metadata["columns"] = [column["name"] for column in columns]
+    dataset.metadata["classes"] = found["classes"]
     return list(range(len(classes)))

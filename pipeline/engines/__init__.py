@@ -43,6 +43,9 @@ class Engine(Protocol):
     def place(self, source: Source) -> tuple[Source, str]:
         """Bring the data to where the first step can read it; return it at its place, and what was done in words."""
 
+    def place_file(self, uri: str) -> str:
+        """Put a file of an earlier run where the first step can read it, and return its place."""
+
     def checks(self, run: Run, source: Source) -> list[Check]:
         """Make the checks of this engine's own: credentials, names, what must exist."""
 

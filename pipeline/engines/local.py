@@ -48,6 +48,10 @@ class LocalEngine:
         here = sources.download(source, self.settings.runs_dir / ".data")
         return here, "downloaded" if here is not source else ""
 
+    def place_file(self, uri: str) -> str:
+        """Bring an object of Cloud Storage to this machine; see pipeline.engines.Engine."""
+        return sources.place_file(uri, None, self.settings.runs_dir / ".data")
+
     def checks(self, run: Run, source: Source) -> list[Check]:
         """Make no checks: this machine is there; see pipeline.engines.Engine."""
         return []

@@ -91,6 +91,13 @@ class VertexEngine:
             placed, sent = self.service.retried(lambda: sources.upload(source, self.settings.bucket))
         return placed, f"{'uploaded to' if sent else 'is in'} {placed.uri}" if source.files else ""
 
+    def place_file(self, uri: str) -> str:
+        """Upload a file into the bucket, unless it is there; see pipeline.engines.Engine."""
+        with self.service.told("the earlier run's schema was not uploaded"):
+            return self.service.retried(
+                lambda: sources.place_file(uri, self.settings.bucket, self.settings.runs_dir / ".data")
+            )
+
     def checks(self, run: Run, source: Source) -> list[Check]:
         """Check the names of the job, then what needs credentials and a network; see pipeline.engines.Engine."""
         names = (self.job_id(run), _display_name(run), self.labels(run))

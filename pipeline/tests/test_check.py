@@ -1,3 +1,8 @@
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
 import pytest
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Output
@@ -55,14 +60,15 @@ def source(rows, tmp_path):
 
 def test_training_pipeline_passes_every_check(spec, source):
     parameters = {"source": "x", "fingerprint": "x", "label": "Cover_Type"}
-    checks = check.of_spec(spec(compiler.load("training")), parameters, source)
+    checks = check.of_spec(spec(compiler.load("training")), parameters, check.describe(source, parameters))
     assert {made.name: made.state for made in checks} == dict.fromkeys(
-        ("spec", "steps", "packages", "images", "parameters", "classes"), "passed"
+        ("spec", "steps", "packages", "images", "parameters", "table"), "passed"
     )
 
 
 def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
-    checks = check.of_spec(spec(wrong), {"nome": "x", "label": "Elevation"}, source)
+    parameters = {"nome": "x", "label": "Elevation"}
+    checks = check.of_spec(spec(wrong), parameters, check.describe(source, parameters))
     assert {made.name: (made.state, made.detail) for made in checks} == {
         "spec": ("failed", "a loop has more than 99 items, too many to collect. Loop over fewer."),
         "steps": (
@@ -73,12 +79,9 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
         "packages": ("failed", "loose installs pandas in any version. Pin it: packages_to_install=pinned('pandas')."),
         "images": ("failed", "untagged has the image 'python', without a tag. Name one as base_image."),
         "parameters": ("failed", "unknown: label, nome; without a value: name."),
-        "classes": (
-            "failed",
-            f"'Elevation' has {checks[-1].detail.split()[2]} different values; 2 to 99 classes can be trained. "
-            "Name a column of classes with --label.",
-        ),
+        "table": ("failed", checks[-1].detail),
     }
+    assert re.match(r"The label 'Elevation' has \d+ different values; at most 99 classes can be tr", checks[-1].detail)
     with pytest.raises(RequestError, match=r"spec: a loop has .*\nsteps: homesick names") as told:
         check.require(checks)
     assert str(told.value).count("\n") <= 4
@@ -86,7 +89,7 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
 
 def test_too_many_parameter_bytes_are_refused(spec, source):
     parameters = {"source": "x", "fingerprint": "x" * 200_000, "label": "Cover_Type"}
-    checks = check.of_spec(spec(compiler.load("training")), parameters, source)
+    checks = check.of_spec(spec(compiler.load("training")), parameters, check.describe(source, parameters))
     (failed,) = [made for made in checks if made.state == "failed"]
     assert failed.detail.startswith("the parameters have 200,011 bytes, the service takes 131,072.")
 
@@ -95,7 +98,8 @@ def test_task_with_too_many_artifacts_is_refused(spec, source):
     large = spec(compiler.load("training"))
     artifacts = large["components"]["comp-split-data"]["outputDefinitions"]["artifacts"]
     artifacts |= {f"part_{number}": artifacts["train"] for number in range(100)}
-    assert check.of_spec(large, {"label": "Cover_Type"}, source)[0] == Check(
+    described = check.describe(source, {"label": "Cover_Type"})
+    assert check.of_spec(large, {"label": "Cover_Type"}, described)[0] == Check(
         "spec", "failed", "comp-split-data has more than 100 artifacts. Put several into one folder."
     )
 
@@ -144,3 +148,95 @@ def test_graph_names_the_tasks_in_their_order_with_their_loops(spec):
         ("fine", True, "number"),
         ("loose", True, None),
     ]
+
+
+def test_check_shows_the_table_before_anything_is_started(local_run, rows, tmp_path):
+    rows["id"] = range(len(rows))
+    rows.loc[:7, "Slope"] = None
+    rows.to_csv(tmp_path / "rows.csv", index=False, sep=";")
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--check")
+    assert done.status == 0, done.err
+    shown = done.out.splitlines()
+    assert shown[0].startswith(f"{tmp_path / 'rows.csv'}: 1,400 rows, 14 columns, ")
+    assert re.search(r"^Elevation +number +feature +\d+ … \d+", done.out, re.M)
+    assert re.search(r"^Slope +number +feature +0\.6%", done.out, re.M)
+    assert re.search(r"^Wilderness_Area +category +feature +Rawah, .* and 1 more", done.out, re.M)
+    assert re.search(r"^id +number +dropped +0 … 1399 +identifier: another value on every row", done.out, re.M)
+    assert "7 classes in 'Cover_Type'" in shown
+    assert re.search(r"^  1 +6\d\d  4\d\.\d%  █{30}$", done.out, re.M)
+    assert "note: rows.csv: columns separated by semicolon" in shown
+    assert "memory of a run here: about 0.5 GB" in shown
+    assert re.search(r"^profile small: [\d,]+ bytes of data$", done.out, re.M)
+    assert shown[-1] == "passed       table: 1,400 rows, 12 columns to learn from, 7 classes in 'Cover_Type'"
+    assert done.record is None
+
+
+def test_check_of_a_table_that_cannot_be_learned_from_fails(local_run, rows, tmp_path):
+    rows["Cover_Type"] = rows["Elevation"] / 7
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--check")
+    assert done.status == 2
+    assert re.search(
+        r"^failed +table: The label 'Cover_Type' holds .* quantity to be estimated \(regression\)", done.out, re.M
+    )
+    assert "Traceback" not in done.out + done.err
+
+
+def test_check_of_very_many_columns_shows_the_first_and_says_how_many_more(local_run, tmp_path):
+    names = ",".join(f"column_{place}" for place in range(300))
+    lines = [",".join(str((row + place) % 3) for place in range(300)) for row in range(6)]
+    text = "\n".join([f"{names},kind", *(f"{line},{row % 2}" for row, line in enumerate(lines))])
+    (tmp_path / "wide.csv").write_text(text)
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "wide.csv"), "--label", "kind", "--check")
+    assert done.status == 0
+    assert "column_39 " in done.out
+    assert "column_40 " not in done.out
+    assert "… and 261 more columns" in done.out
+
+
+def test_large_table_is_described_by_its_first_rows(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr(check, "MAX_BYTES_READ", 10_000)
+    rows.to_parquet(tmp_path / "rows")
+    size = (tmp_path / "rows").stat().st_size
+    source = Source("rows", str(tmp_path / "rows"), "", size, "", (tmp_path / "rows",))
+    described = check.describe(source, {"label": "Cover_Type"})
+    assert described.is_part
+    assert 1000 <= described.schema["rows"] < 1400
+
+
+def test_later_run_is_held_to_the_schema_of_an_earlier_one(local_run, rows, tmp_path):
+    def run(*arguments):
+        rows.to_csv(tmp_path / "rows.csv", index=False)
+        return local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--set", "max_iter=1", *arguments)
+
+    refused = run("--set", "schema_from=latest")
+    assert refused.status == 2
+    assert "There are no runs of 'x'" in refused.err
+    first = run()
+    assert first.status == 0, first.err
+    assert json.loads(Path(first.record["schema"]).read_text())["rows"] == 1400
+
+    rows["more"] = rows["Slope"] // 2
+    rows["Soil_Type"] = rows["Soil_Type"].astype(str)
+    rows.loc[0, "Soil_Type"] = "C9999"
+    second = run("--set", f"schema_from={first.record['run_id'][:-2]}")
+    assert second.status == 0, second.err
+    assert second.record["parameters"]["schema_from"] == first.record["schema"]
+    assert (
+        "note: warning: 'Soil_Type' has new categories, which count as missing to that run's model: 'C9999'"
+        in second.err
+    )
+    assert "note: left out: the column 'more' is new" in second.err
+    assert "more" not in pd.read_parquet(second.folder / "artifacts" / "prepare-data" / "dataset")
+
+    del rows["Aspect"]
+    rows["Slope"] = "steep"
+    third = run("--set", "schema_from=latest", "--check")
+    assert third.status == 2
+    assert "error: the column 'Aspect' (number) is missing; the column 'Slope' was number and is category" in third.out
+    failed = run("--set", "schema_from=latest")
+    assert failed.status == 1
+    assert "Error: prepare-data failed: The table differs from the earlier run's:\nerror: the column" in failed.err
+    refused = run("--set", "schema_from=latest")
+    assert refused.status == 2
+    assert "of x has no schema: its prepare-data did not succeed" in refused.err

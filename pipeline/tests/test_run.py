@@ -82,7 +82,10 @@ def test_what_only_a_step_can_know_fails_there_with_its_message(local_run, tmp_p
     done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--label", "kind")
 
     assert done.status == 1
-    message = "1 of 3 rows have no label in 'kind', the first is data row 3. Fill them in or remove the rows."
+    message = (
+        "1 of 3 rows have no label in 'kind', the first is data row 3. Fill them in or remove the rows. "
+        "Empty cells and words such as NA, null and nan count as missing."
+    )
     assert f"Error: prepare-data failed: {message}\nLog: " in done.err
     assert "Traceback" not in done.err
     assert done.record["status"] == "failed"

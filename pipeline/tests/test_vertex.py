@@ -147,7 +147,11 @@ def test_cancelled_job_is_not_a_success(submit, capsys):
 
 def test_failed_task_is_told_with_its_message_and_the_address_of_its_log(submit, tmp_path):
     (tmp_path / "rows.csv").write_text("x,kind\n" + "1,a\n2,b\n" * 3 + "3,\n")
-    failed = submit("--data", str(tmp_path / "rows.csv"), "--label", "kind")
+    early = submit("--data", str(tmp_path / "rows.csv"), "--label", "kind")
+    assert early.status == 2
+    assert "Error: table: 1 of 7 rows have no label in 'kind', the first is data row 7" in early.err
+    storage.put(tmp_path / "rows.csv", "gs://trees/unlabelled/rows.csv")  # what is not here is not read before
+    failed = submit("--data", "gs://trees/unlabelled/rows.csv", "--label", "kind")
     assert failed.status == 1
     assert failed.record["status"] == "failed"
     assert failed.record["tasks"][0]["state"] == "failed"
@@ -165,6 +169,19 @@ def test_data_is_uploaded_once(submit, rows, tmp_path):
     assert f"uploaded to {uri}" in first.err
     assert f"is in {uri}" in second.err
     assert first.record["parameters"]["source"] == uri
+
+
+def test_schema_of_an_earlier_run_goes_to_the_engine_that_is_held_to_it(submit, local_run, rows, tmp_path):
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    data = ("--data", str(tmp_path / "rows.csv"), "--set", "max_iter=1")
+    local_run("--identifier", "trees", "--engine", "local", *data)
+    there = submit(*data, "--set", "schema_from=latest")
+    assert there.status == 0, there.err
+    assert re.fullmatch(r"gs://trees/data/[0-9a-f]{64}/schema\.json", there.record["parameters"]["schema_from"])
+    assert there.record["schema"] == f"gs://trees/trees/{there.record['run_id']}/prepare-data/schema"
+    here = local_run("--identifier", "trees", "--engine", "local", *data, "--set", "schema_from=latest")
+    assert here.status == 0, here.err
+    assert "/.data/" in here.record["parameters"]["schema_from"]
 
 
 def test_interrupted_upload_is_not_taken_for_a_whole_one(vertex, tmp_path):

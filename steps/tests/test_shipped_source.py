@@ -1,6 +1,7 @@
 """What KFP ships of a step: guarded once for all steps."""
 
 import dis
+import sys
 
 import pytest
 
@@ -33,21 +34,7 @@ def test_imports_of_the_shipped_source_are_installed_by_the_step(step):
         for instruction in dis.get_instructions(code)
         if instruction.opname == "IMPORT_NAME"
     }
-    standard = {
-        "kfp",
-        "typing",
-        "glob",
-        "os",
-        "time",
-        "hashlib",
-        "html",
-        "io",
-        "math",
-        "re",
-        "unicodedata",
-        "warnings",
-        "xml",
-    }
+    standard = sys.stdlib_module_names | {"kfp"}
     installed = " ".join(container(step).command)
     for module in imported - standard:
         assert f"'{distributions.get(module, module)}==" in installed
