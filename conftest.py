@@ -17,6 +17,9 @@ from pipeline import storage
 from pipeline.covertype import simulate
 from pipeline.tests.vertex_server import VertexServer
 
+# beside other work on the cores, scikit-learn's threads that wait by spinning make everything several times slower
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture(scope="session")
 def simulated() -> pd.DataFrame:

@@ -59,7 +59,7 @@ def combine_models(
 
     os.makedirs(model.path)
     file = os.path.join(model.path, "model.joblib")
-    joblib.dump(make_pipeline(joblib.load(preprocessor.path), classifier), file)
+    joblib.dump(make_pipeline(*joblib.load(preprocessor.path), classifier), file)
     model.framework = "scikit-learn"
     model.metadata["file"] = "model.joblib"
     with open(file, "rb") as written:

@@ -1,4 +1,7 @@
-"""Find out what a model leans on and where it fails; pure functions that evaluate_model ships along."""
+"""Find out what a model leans on and where it fails; pure functions.
+
+KFP pastes these functions in front of a step that names DIAGNOSIS in its additional_funcs.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import Pipeline
 
 
 def class_scores(classifier: "OneVsRestClassifier", features: "pd.DataFrame") -> "np.ndarray":
@@ -32,6 +36,21 @@ def class_f1(codes: "np.ndarray", predicted: "np.ndarray", n_classes: int) -> "n
     hits = np.bincount(codes[codes == predicted], minlength=n_classes)
     f1 = 2 * hits / np.maximum(of_class + np.bincount(predicted, minlength=n_classes), 1)
     return np.where(of_class > 0, f1, np.nan)
+
+
+def features_of_columns(pipeline: "Pipeline", X: "pd.DataFrame", features: "pd.DataFrame") -> dict:
+    """Return the names of the features that came of each raw column.
+
+    Args:
+        pipeline: Model with skrub's TableVectorizer among its steps; without, a feature is of the column of its name.
+        X: Raw rows.
+        features: The same rows preprocessed by the model; it may name them anew, in the order of the vectorizer.
+    """
+    for step in pipeline:
+        if hasattr(step, "input_to_outputs_"):
+            named = dict(zip(step.all_outputs_, features, strict=True))
+            return {name: [named[output] for output in outputs] for name, outputs in step.input_to_outputs_.items()}
+    return {name: [name] for name in X if name in features}
 
 
 def column_importance(
@@ -210,3 +229,14 @@ def confused_pairs(codes: "np.ndarray", predicted: "np.ndarray", sure: "np.ndarr
         surest = rows[np.argsort(-sure[rows], kind="stable")[:3]]
         found.append((true, other, len(rows), surest.tolist()))
     return found
+
+
+DIAGNOSIS = [
+    class_scores,
+    class_f1,
+    features_of_columns,
+    column_importance,
+    slice_figures,
+    failing_slices,
+    confused_pairs,
+]

@@ -3,38 +3,22 @@
 from kfp import dsl
 from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
-from steps.diagnosis import class_f1, class_scores, column_importance, confused_pairs, failing_slices, slice_figures
-from steps.environment import BASE_IMAGE, pinned
-from steps.report import (
-    calibrate,
-    confusion_picture,
-    curves,
-    curves_picture,
-    data_report,
-    evaluation_report,
-    importance_table,
-    pairs_report,
-    picture,
-    report_page,
-    shorten,
-    shown,
-    slices_report,
-    table,
-    thinned,
-    unit_square,
-    weakest_first,
+from steps.diagnosis import (
+    DIAGNOSIS,
+    class_scores,
+    column_importance,
+    confused_pairs,
+    failing_slices,
+    features_of_columns,
 )
+from steps.environment import BASE_IMAGE, pinned
+from steps.report import REPORT, evaluation_report
 
 
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
-    additional_funcs=[
-        *(class_f1, class_scores, column_importance, slice_figures, failing_slices, confused_pairs),
-        *(shorten, shown, picture, table, weakest_first, confusion_picture),
-        *(unit_square, curves_picture, thinned, calibrate, curves),
-        *(importance_table, pairs_report, slices_report, data_report, report_page, evaluation_report),
-    ],
+    additional_funcs=[*DIAGNOSIS, *REPORT],
 )
 def evaluate_model(
     model: Input[Model],
@@ -126,9 +110,7 @@ def evaluate_model(
     rows = pd.DataFrame({"true": y, "predicted": y_pred, "probability": probabilities.max(axis=1)})
     rows.to_parquet(predictions.path)
 
-    vectorizers = [step for step in pipeline.named_steps.values() if hasattr(step, "input_to_outputs_")]
-    came_of = vectorizers[0].input_to_outputs_ if vectorizers else {name: [name] for name in features}
-    importance = column_importance(pipeline[-1], features, codes, came_of)
+    importance = column_importance(pipeline[-1], features, codes, features_of_columns(pipeline, X, features))
     columns = [*importance[0].index, *(name for name in X if name not in importance[0].index)]
     slices = failing_slices(X, codes, codes_pred, len(classes), columns)
     pairs = confused_pairs(codes, codes_pred, probabilities.max(axis=1))

@@ -610,3 +610,24 @@ def evaluation_report(
             ("data", "Data", data_report(facts, X)),
         ],
     )
+
+
+REPORT = [
+    shorten,
+    shown,
+    picture,
+    table,
+    weakest_first,
+    confusion_picture,
+    unit_square,
+    curves_picture,
+    thinned,
+    calibrate,
+    curves,
+    report_page,
+    importance_table,
+    pairs_report,
+    slices_report,
+    data_report,
+    evaluation_report,
+]

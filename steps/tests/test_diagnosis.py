@@ -1,11 +1,21 @@
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from kfp.dsl import Artifact, Dataset
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
-from steps.diagnosis import class_f1, class_scores, column_importance, confused_pairs, failing_slices
+from steps import preprocess
+from steps.diagnosis import (
+    class_f1,
+    class_scores,
+    column_importance,
+    confused_pairs,
+    failing_slices,
+    features_of_columns,
+)
 
 
 @pytest.fixture
@@ -96,3 +106,21 @@ def test_confused_pairs_come_most_frequent_first_with_the_surest_rows():
     sure = np.array([0.5, 0.9, 0.7, 0.8, 0.6, 1, 1])
     assert confused_pairs(codes, predicted, sure) == [(0, 1, 4, [1, 3, 2]), (1, 0, 1, [4])]
     assert confused_pairs(codes, codes, sure) == []
+
+
+def test_features_are_traced_to_their_columns_through_a_model_that_names_them_anew(artifact, rows):
+    rows["day"] = pd.date_range("2024-01-01", periods=len(rows), freq="7h")
+    rows["day_year_"] = rows["Slope"]
+    rows = rows.rename(columns={"Cover_Type": "day_month"})  # a date's feature has this name, too
+    parts = [artifact(Dataset, rows) for _ in range(2)]
+    preprocessor = artifact(Artifact)
+    preprocess.python_func(*parts, "day_month", artifact(Dataset), artifact(Dataset), preprocessor)
+    pipeline = joblib.load(preprocessor.path)
+    X = rows.drop(columns="day_month")
+    features = pipeline.transform(X)
+    came_of = features_of_columns(pipeline, X, features)
+    assert list(came_of) == list(X)
+    assert sorted(name for names in came_of.values() for name in names) == sorted(features)
+    assert "day_month_" in came_of["day"]
+    assert came_of["Slope"] == ["Slope"]
+    assert features_of_columns([], X, X) == {name: [name] for name in X}
