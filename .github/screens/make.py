@@ -45,8 +45,7 @@ def main(arguments: list[str]) -> None:
         page = Path(folder, "terminal.html")
         page.write_text(recording.export_html(theme=MONOKAI, inline_styles=True, code_format=PAGE), "utf-8")
         shoot(chromium, page, "terminal", 940, 20 * len(lines) + 70)
-        shoot(chromium, Path(load("real").report), "report", 1100, 1500)
-        shoot(chromium, Path(load("real").report), "report-dark", 1100, 1500, "--blink-settings=preferredColorScheme=0")
+        shoot(chromium, Path(load("real").report), "report", 1280, 2140)
 
 
 def left_on_screen(written: str) -> list[str]:
@@ -64,9 +63,9 @@ def left_on_screen(written: str) -> list[str]:
     return lines
 
 
-def shoot(chromium: str, page: Path, name: str, width: int, height: int, *flags: str) -> None:
+def shoot(chromium: str, page: Path, name: str, width: int, height: int) -> None:
     """Write what the browser shows of a page to a PNG beside this file."""
-    flags += ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
     flags += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
     with TemporaryDirectory() as profile:
         place = (f"--user-data-dir={profile}", f"--window-size={width},{height}", f"--screenshot={HERE / name}.png")
