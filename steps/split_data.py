@@ -88,9 +88,9 @@ def whole_groups(groups: "pd.Series", labels: "pd.Series", test_size: float, see
     counts = np.bincount(group_codes * shape[1] + label_codes, minlength=shape[0] * shape[1]).reshape(shape)
     total = counts.sum(axis=0)
     left, lacking = total.copy(), test_size * total
-    order = np.random.default_rng(seed).permutation(len(counts))
-    order = [group for group in order if not ((counts[group] == total) & (total > 0)).any()]
-    if not order:
+    has_a_whole_class = (counts == total).any(axis=1)
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(~has_a_whole_class))
+    if not len(order):
         raise ValueError(
             f"Each group in {name!r} (group_by) has all rows of some class, so none can be held back for the test. "
             "Group by another column, or leave out the classes of one group only."
