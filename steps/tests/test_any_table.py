@@ -275,8 +275,7 @@ CASES = [
     Case(
         "numbers, text, truth values, dates",
         lambda folder: everything(folder),
-        types={"number": "number", "flag": "boolean", "day": "date", "time": "date", "word": "category"},
-        notes={"time": "times of day"},
+        types={"number": "number", "flag": "boolean", "day": "date", "time": "time", "word": "category"},
     ),
     Case(
         "nullable and Arrow types",
@@ -299,7 +298,7 @@ CASES = [
             "view": "category",
             "coded": "category",
             "zoned": "date",
-            "took": "number",
+            "took": "duration",
             "bits": "boolean",
         },
     ),
@@ -350,7 +349,7 @@ CASES = [
         "thousands of categories",
         lambda folder: many(folder, 3000),
         types={"word": "text"},
-        notes={"word": "3,000 different values: capped by frequency"},
+        notes={"word": "3,000 different values: the 254 most frequent are its categories, the rest one"},
     ),
     Case(
         "copy of the label",
