@@ -72,8 +72,8 @@ def describe_table(
     classes = sorted(counts.keys() - rare.keys())
     kept = None
     if rare:
-        codes = pa.array([code for code, name in enumerate(labels.dictionary.to_pylist()) if name in rare], pa.int32())
-        kept = pc.invert(pc.is_in(labels.indices, codes))
+        codes = pa.array([code for code, name in enumerate(labels.dictionary.to_pylist()) if name in rare])
+        kept = pc.invert(pc.is_in(labels.indices, codes.cast(labels.indices.type)))
         schema["removed_classes"] = {str(name): rare[name] for name in sorted(rare)}
         schema["rows"] -= sum(rare.values())
     schema["classes"] = {str(name): counts[name] for name in classes}
@@ -277,13 +277,11 @@ def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
         counts = plain.value_counts()
         n_distinct = len(counts) - (1 if plain.null_count else 0)
     if types.is_dictionary(kind) or types.is_string(kind):
-        by_count = sorted(
-            ((str(entry["values"]), entry["counts"]) for entry in counts.to_pylist() if entry["values"] is not None),
-            key=lambda pair: -pair[1],
-        )
         merged = {}
-        for value, count in by_count:  # the chunks of a file have dictionaries of their own
-            merged[value] = merged.get(value, 0) + count
+        for entry in counts.to_pylist():  # the blocks of a file have dictionaries of their own
+            if entry["values"] is not None:
+                merged[entry["values"]] = merged.get(entry["values"], 0) + entry["counts"]
+        merged = dict(sorted(merged.items(), key=lambda pair: -pair[1]))
         n_distinct = len(merged)
         seen |= {"type": "category" if n_distinct <= 254 else "text", "values": dict([*merged.items()][:50])}
         if 50 < n_distinct <= 254:

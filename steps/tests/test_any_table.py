@@ -414,6 +414,14 @@ CASES = [
         labels("cat", "Cat ", "dog", "eel"),
         told="The classes 'Cat ' and 'cat' differ only in case or spaces; each is learned on its own.",
     ),
+    Case(
+        "categories of pandas, of which some have no rows",
+        lambda folder: unused_categories(folder),
+        settings={"min_class_rows": 2},
+        classes={"cat": N // 2, "dog": N // 2 - 1},
+        types={"word": "category"},
+        told="classes of too few rows are left out with their rows: 'eel' (1)",
+    ),
     # roles
     Case(
         "no such weight",
@@ -481,6 +489,13 @@ def everything(folder: Path) -> Path:
         time=days.strftime("%H:%M:%S"),
         word=["a", "b", "c"] * (N // 3),
     )(folder)
+
+
+def unused_categories(folder: Path) -> Path:
+    words = pd.Categorical(["a", "b"] * (N // 2), [*"abcdef", *(f"word {place}" for place in range(300))])
+    kinds = pd.Categorical([*KINDS[:-1], "eel"], ["eel", "dog", "cat", "fox"])
+    pd.DataFrame({"size": SIZES, "word": words, "kind": kinds}).to_parquet(folder / "table.parquet")
+    return folder / "table.parquet"
 
 
 def drifting(folder: Path) -> Path:
