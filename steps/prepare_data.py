@@ -81,7 +81,8 @@ def written_column(column: "pa.ChunkedArray", seen: dict, label_type: Any, is_fi
     else:
         column, _ = finite(plain_column(column))
     is_encoded = pa.types.is_dictionary(column.type)
-    if is_encoded and is_filtered:  # without the categories of rows that were left out
+    if is_encoded and (is_filtered or any(len(chunk.dictionary) > 254 for chunk in column.chunks)):
+        # without the categories that no row has, or of rows that were left out
         column, is_encoded = column.cast(pa.string()), False
     if seen["type"] == "category":
         return column if is_encoded else column.dictionary_encode()

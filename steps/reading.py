@@ -619,13 +619,11 @@ def require_unchanged(marks: list) -> None:
 
 
 def plain_column(column: "pa.ChunkedArray") -> Any:
-    """Return a column as numbers, truth values, text, categories or dates; None where it is none of these.
+    """Return a column as numbers, truth values, text, categories, dates, times, durations; None where it is none.
 
-    Decimals become floating-point numbers, durations seconds, dates and times of day points in time (times those of the
-    first day of 1970), points in time are those of the clock of their time zone.
+    Decimals become floating-point numbers, dates points in time.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     kind, types = column.type, pa.types
     if isinstance(kind, pa.BaseExtensionType):
@@ -645,18 +643,12 @@ def plain_column(column: "pa.ChunkedArray") -> Any:
         return column.cast(pa.float32())
     if types.is_date(kind):
         return column.cast(pa.timestamp("ms"))
-    if types.is_time(kind):
-        return column.cast(pa.time64("us")).cast(pa.int64()).cast(pa.timestamp("us"))
-    if types.is_duration(kind):
-        return pc.divide(column.cast(pa.duration("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
-    if types.is_timestamp(kind):
-        return pc.local_timestamp(column) if kind.tz else column
     if types.is_binary(kind) or types.is_large_binary(kind):
         try:
             return column.cast(pa.string())
         except pa.ArrowInvalid:
             return None
-    known = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_null)
+    known = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_null, types.is_temporal)
     return column if any(is_kind(kind) for is_kind in known) else None
 
 

@@ -72,8 +72,8 @@ def describe_table(
     classes = sorted(counts.keys() - rare.keys())
     kept = None
     if rare:
-        codes = pa.array([code for code, name in enumerate(labels.dictionary.to_pylist()) if name in rare], pa.int32())
-        kept = pc.invert(pc.is_in(labels.indices, codes))
+        codes = pa.array([code for code, name in enumerate(labels.dictionary.to_pylist()) if name in rare])
+        kept = pc.invert(pc.is_in(labels.indices, codes.cast(labels.indices.type)))
         schema["removed_classes"] = {str(name): rare[name] for name in sorted(rare)}
         schema["rows"] -= sum(rare.values())
     schema["classes"] = {str(name): counts[name] for name in classes}
@@ -245,6 +245,8 @@ def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
 
     Values are counted in the first million rows where they are many.
     """
+    from datetime import timedelta
+
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -275,32 +277,33 @@ def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
         counts = plain.value_counts()
         n_distinct = len(counts) - (1 if plain.null_count else 0)
     if types.is_dictionary(kind) or types.is_string(kind):
-        by_count = sorted(
-            ((str(entry["values"]), entry["counts"]) for entry in counts.to_pylist() if entry["values"] is not None),
-            key=lambda pair: -pair[1],
-        )
         merged = {}
-        for value, count in by_count:  # the chunks of a file have dictionaries of their own
-            merged[value] = merged.get(value, 0) + count
+        for entry in counts.to_pylist():  # the blocks of a file have dictionaries of their own
+            if entry["values"] is not None:
+                merged[entry["values"]] = merged.get(entry["values"], 0) + entry["counts"]
+        merged = dict(sorted(merged.items(), key=lambda pair: -pair[1]))
         n_distinct = len(merged)
         seen |= {"type": "category" if n_distinct <= 254 else "text", "values": dict([*merged.items()][:50])}
         if 50 < n_distinct <= 254:
             seen["further_values"] = sorted([*merged][50:])
         seen["note"] = joined(seen["note"], text_note(plain, merged))
         if n_distinct > 254:
-            seen["note"] = joined(
-                seen["note"],
-                f"{n_distinct:,}{' or more' if n_rows > len(head) else ''} different values: capped by frequency where "
-                "they are categories",
-            )
+            number = f"{n_distinct:,} or more" if n_rows > len(head) else f"{n_distinct:,}"
+            capped = f"{number} different values: the 254 most frequent are its categories, the rest one"
+            seen["note"] = joined(seen["note"], capped)
     elif types.is_boolean(kind):
         pairs = [(entry["values"], entry["counts"]) for entry in counts.to_pylist() if entry["values"] is not None]
         seen |= {"type": "boolean", "values": {str(value).lower(): count for value, count in sorted(pairs)}}
-    elif types.is_timestamp(kind):
-        bounds = pc.min_max(plain.cast(pa.timestamp("s"), safe=False))
-        seen |= {"type": "date"} | {side: bounds[side].cast(pa.string()).as_py() for side in ("min", "max")}
-        if types.is_time(source):
-            seen["note"] = joined(seen["note"], "times of day")
+    elif types.is_temporal(kind):
+        seen["type"] = "date" if types.is_timestamp(kind) else "time" if types.is_time(kind) else "duration"
+        if types.is_duration(kind):  # Arrow cannot compare them
+            bounds = pc.min_max(plain.cast(pa.duration("us"), safe=False).cast(pa.int64())).as_py()
+            seen |= {side: str(timedelta(microseconds=bound)) for side, bound in bounds.items()}
+        else:
+            if types.is_timestamp(kind):
+                plain = plain.cast(pa.timestamp("s", kind.tz), safe=False)
+            bounds = pc.min_max(plain)
+            seen |= {side: bounds[side].cast(pa.string()).as_py() for side in ("min", "max")}
     else:
         seen |= {"type": "number"} | pc.min_max(plain).as_py()
         if types.is_floating(kind) and max(abs(seen["min"]), abs(seen["max"])) >= 2**63:

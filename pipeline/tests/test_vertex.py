@@ -184,6 +184,16 @@ def test_schema_of_an_earlier_run_goes_to_the_engine_that_is_held_to_it(submit, 
     assert "/.data/" in here.record["parameters"]["schema_from"]
 
 
+def test_folder_of_parquet_is_uploaded_and_read_as_one_table(submit, rows, tmp_path):
+    for area, part in rows.groupby("Wilderness_Area", observed=True):
+        (tmp_path / "rows" / f"area={area}").mkdir(parents=True)
+        part.to_parquet(tmp_path / "rows" / f"area={area}" / "part-0.parquet")
+    done = submit("--data", str(tmp_path / "rows"), "--set", "max_iter=1")
+    assert done.status == 0, done.err
+    assert done.record["data"]["rows"] == 1400
+    assert done.record["parameters"]["source"] == f"gs://trees/data/{done.record['data']['fingerprint']}/"
+
+
 def test_interrupted_upload_is_not_taken_for_a_whole_one(vertex, tmp_path):
     (tmp_path / "rows.csv").write_text("whole file")
     storage.client().bucket("trees").blob("data/x/rows.csv").upload_from_string("whole")

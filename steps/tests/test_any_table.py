@@ -275,8 +275,7 @@ CASES = [
     Case(
         "numbers, text, truth values, dates",
         lambda folder: everything(folder),
-        types={"number": "number", "flag": "boolean", "day": "date", "time": "date", "word": "category"},
-        notes={"time": "times of day"},
+        types={"number": "number", "flag": "boolean", "day": "date", "time": "time", "word": "category"},
     ),
     Case(
         "nullable and Arrow types",
@@ -299,7 +298,7 @@ CASES = [
             "view": "category",
             "coded": "category",
             "zoned": "date",
-            "took": "number",
+            "took": "duration",
             "bits": "boolean",
         },
     ),
@@ -350,7 +349,7 @@ CASES = [
         "thousands of categories",
         lambda folder: many(folder, 3000),
         types={"word": "text"},
-        notes={"word": "3,000 different values: capped by frequency"},
+        notes={"word": "3,000 different values: the 254 most frequent are its categories, the rest one"},
     ),
     Case(
         "copy of the label",
@@ -414,6 +413,14 @@ CASES = [
         "labels that differ by case",
         labels("cat", "Cat ", "dog", "eel"),
         told="The classes 'Cat ' and 'cat' differ only in case or spaces; each is learned on its own.",
+    ),
+    Case(
+        "categories of pandas, of which some have no rows",
+        lambda folder: unused_categories(folder),
+        settings={"min_class_rows": 2},
+        classes={"cat": N // 2, "dog": N // 2 - 1},
+        types={"word": "category"},
+        told="classes of too few rows are left out with their rows: 'eel' (1)",
     ),
     # roles
     Case(
@@ -482,6 +489,13 @@ def everything(folder: Path) -> Path:
         time=days.strftime("%H:%M:%S"),
         word=["a", "b", "c"] * (N // 3),
     )(folder)
+
+
+def unused_categories(folder: Path) -> Path:
+    words = pd.Categorical(["a", "b"] * (N // 2), [*"abcdef", *(f"word {place}" for place in range(300))])
+    kinds = pd.Categorical([*KINDS[:-1], "eel"], ["eel", "dog", "cat", "fox"])
+    pd.DataFrame({"size": SIZES, "word": words, "kind": kinds}).to_parquet(folder / "table.parquet")
+    return folder / "table.parquet"
 
 
 def drifting(folder: Path) -> Path:
