@@ -62,7 +62,7 @@ def test_changed_parameter_runs_what_depends_on_it(local_run):
     [
         ("train_model", "=max_iter,", "=max_iter + 1,", {"train-model", "combine-models", "evaluate-model"}),
         ("evaluate_model", "return figures", "return 1.0 * figures", {"evaluate-model"}),
-        ("split_data", "rows.reset_index", "rows[:-1].reset_index", ALL - {"prepare-data"}),
+        ("split_data", "write_table(rows,", "write_table(rows[:-1],", ALL - {"prepare-data"}),
     ],
 )
 def test_edited_step_runs_again_with_what_depends_on_it_and_nothing_else(tmp_path, step, before, after, again):
