@@ -7,9 +7,12 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import yaml
 from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.base_component import BaseComponent
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, PipelineTaskSpec
@@ -63,7 +66,9 @@ def compile_pipeline(
         for task in _tasks(spec):
             task.caching_options.enable_cache = False
     try:
-        with warnings.catch_warnings():
+        # libyaml's dumper: Python's own goes through the steps' sources character by character
+        dump_all = partial(yaml.dump_all, Dumper=yaml.CDumper)
+        with warnings.catch_warnings(), patch.object(yaml, "dump_all", dump_all):
             warnings.filterwarnings("ignore", "Compiling to JSON", DeprecationWarning)
             pipeline_spec_builder.write_pipeline_spec_to_file(
                 spec, pipeline.description, pipeline.platform_spec, str(path)
