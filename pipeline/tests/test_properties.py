@@ -175,8 +175,9 @@ def train(table: Table, folder: str) -> tuple[dict, object]:
     source = os.path.join(folder, "source")
     write(table, source)
     dataset, train_part, test_part, features, preprocessor = map(new, (Dataset, Dataset, Dataset, Dataset, Artifact))
-    codes = steps.prepare_data.python_func(source, label, "", dataset)
-    splitting = {name: given[name] for name in ("test_size", "split_by", "group_by", "weight", "seed")}
+    roles = {name: given[name] for name in ("split_by", "group_by", "weight")}
+    codes = steps.prepare_data.python_func(source, label, "", dataset, new(Artifact), **roles)
+    splitting = roles | {name: given[name] for name in ("test_size", "seed")}
     steps.split_data.python_func(dataset, label, train_part, test_part, **splitting)
     steps.preprocess.python_func(
         train_part, test_part, label, features, new(Dataset), preprocessor, weight=weight, seed=seed
@@ -189,7 +190,8 @@ def train(table: Table, folder: str) -> tuple[dict, object]:
         )
     model, metrics = new(Model), new(Metrics)
     steps.combine_models.python_func(class_models, preprocessor, train_part, label, model)
-    steps.evaluate_model.python_func(model, test_part, label, metrics, new(ClassificationMetrics), new(HTML))
+    outputs = metrics, new(ClassificationMetrics), new(HTML), new(Dataset)
+    steps.evaluate_model.python_func(model, test_part, label, *outputs)
     classifier = joblib.load(os.path.join(model.path, "model.joblib"))
     raw = parquet.read_table(dataset.path).replace_schema_metadata(None).to_pandas()
     predicted = classifier.predict(raw[raw.columns[::-1]])
