@@ -179,18 +179,19 @@ def failing_slices(
         Frames of slice_figures() by column, the worst value first and those of few rows last, and the columns of text
         that were left out, for more than 40 values or after the eighth.
     """
+    from itertools import pairwise
+
+    import numpy as np
     import pandas as pd
 
     found, left_out, n_columns = {}, [], 0
     kinds = X.dtypes
     number = next((name for name in columns if kinds[name].kind in "iuf" and X[name].nunique() > 1), None)
     if number is not None:
-        quarters = pd.qcut(X[number].reset_index(drop=True), 4, duplicates="drop")
-        ends = [X[number].min(), *quarters.cat.categories.right]
-        spans = {
-            str(quarter): f"{low:,.6g} \u2013 {high:,.6g}"
-            for quarter, low, high in zip(quarters.cat.categories, ends, ends[1:], strict=False)
-        }
+        values = X[number].to_numpy("float64", na_value=np.nan)
+        ends = np.unique(np.nanquantile(values, [0, 0.25, 0.5, 0.75, 1]))
+        quarters = pd.Series(np.searchsorted(ends[1:-1], values), dtype="Int64", name=number).mask(np.isnan(values))
+        spans = {str(place): f"{low:,.6g} \u2013 {high:,.6g}" for place, (low, high) in enumerate(pairwise(ends))}
         found[number] = slice_figures(quarters, codes, predicted, n_classes).rename(index=spans)
     for name in columns:
         of_text = isinstance(kinds[name], (pd.CategoricalDtype, pd.StringDtype, pd.BooleanDtype))

@@ -100,6 +100,13 @@ def test_a_column_of_hardly_any_numbers_has_fewer_slices():
     assert slices["mostly"]["rows"].sum() == 100
 
 
+def test_numbers_too_small_to_stand_between_others_have_slices():
+    X = pd.DataFrame({"tiny": [0.0, 2.2e-309] * 50})
+    codes = np.zeros(100, dtype=int)
+    slices, _ = failing_slices(X, codes, codes, 1, ["tiny"])
+    assert slices["tiny"]["rows"].sum() == 100
+
+
 def test_confused_pairs_come_most_frequent_first_with_the_surest_rows():
     codes = np.array([0, 0, 0, 0, 1, 1, -1])
     predicted = np.array([1, 1, 1, 1, 0, 1, 0])
