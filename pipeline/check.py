@@ -17,6 +17,7 @@ from pipeline.sources import Source, place_file
 MAX_TASKS = 10_000
 MAX_ARTIFACTS = 100  # into and out of one task
 MAX_PARAMETER_BYTES = 131_072
+MAX_SOURCE_BYTES = 131_071  # a step's source is one argument of a command: MAX_ARG_STRLEN of linux/binfmts.h
 MAX_CLASSES = MAX_ARTIFACTS - 1
 MAX_BYTES_READ = 200_000_000  # of a table that is read to describe it: some seconds
 
@@ -184,7 +185,13 @@ def _limits(spec: dict[str, Any]) -> str:
 def _steps(spec: dict[str, Any]) -> str:
     containers = graph.containers(spec)
     for step, container in containers.items():
-        missing = unresolved_names(container["command"][-1])
+        source = container["command"][-1]
+        if len(source.encode()) > MAX_SOURCE_BYTES:
+            raise Failed(
+                f"{step} ships {len(source.encode()):,} bytes of source, and Linux takes {MAX_SOURCE_BYTES:,} as one "
+                "argument of a command. Ship fewer additional_funcs."
+            )
+        missing = unresolved_names(source)
         if missing:
             raise Failed(
                 f"{step} names {', '.join(sorted(missing))}, which its shipped source does not have. "

@@ -287,10 +287,6 @@ def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
         if 50 < n_distinct <= 254:
             seen["further_values"] = sorted([*merged][50:])
         seen["note"] = joined(seen["note"], text_note(plain, merged))
-        if n_distinct > 254:
-            number = f"{n_distinct:,} or more" if n_rows > len(head) else f"{n_distinct:,}"
-            capped = f"{number} different values: the 254 most frequent are its categories, the rest one"
-            seen["note"] = joined(seen["note"], capped)
     elif types.is_boolean(kind):
         pairs = [(entry["values"], entry["counts"]) for entry in counts.to_pylist() if entry["values"] is not None]
         seen |= {"type": "boolean", "values": {str(value).lower(): count for value, count in sorted(pairs)}}
@@ -321,6 +317,10 @@ def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
     if is_identifier(plain, n_distinct):
         seen["note"] = joined("identifier: another value on every row", seen["note"])
         return dropped(seen)
+    if seen["type"] == "text":
+        number = f"{n_distinct:,} or more" if n_rows > len(head) else f"{n_distinct:,}"
+        capped = f"{number} different values: the 254 most frequent are its categories, the rest one"
+        seen["note"] = joined(seen["note"], capped)
     if seen["missing"] > 0.5:
         seen["note"] = joined(seen["note"], f"{seen['missing']:.0%} missing")
     return seen

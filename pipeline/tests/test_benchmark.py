@@ -62,6 +62,7 @@ def test_too_few_rows_are_refused(table, tmp_path):
         benchmark.make_rows(table, LABEL, 13, tmp_path / "made.csv")
 
 
+@pytest.mark.slow
 def test_plain_script_has_the_figures_of_the_engine_and_imports_no_kfp(table, local_run, tmp_path):
     given = ("max_iter=3", "test_size=0.25", "balance_classes=true", "seed=3")
     done = local_run("--identifier", "x", "--data", str(table), *(part for text in given for part in ("--set", text)))

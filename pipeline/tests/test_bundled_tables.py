@@ -27,7 +27,7 @@ def parts(folder: Path) -> list[pd.DataFrame]:
     return [pd.read_parquet(folder / "artifacts" / "split-data" / part) for part in ("train", "test")]
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", pytest.param("digits", marks=pytest.mark.slow)])
 def test_bundled_table_is_as_accurate_as_a_plain_script(name, local_run, tmp_path):
     frame, label = bundled(name)
     frame.to_csv(tmp_path / "rows.csv", index=False)
@@ -67,7 +67,7 @@ NAMES = [
 
 @pytest.mark.parametrize(
     "classes",
-    [NAMES, [*range(-1, 59)], [False, True], ["{{$}}", "python3"]],
+    [NAMES, pytest.param([*range(-1, 59)], marks=pytest.mark.slow), [False, True], ["{{$}}", "python3"]],
     ids=["text", "sixty", "booleans", "two"],
 )
 def test_classes_of_any_name_are_learned_under_their_own(classes, local_run, tmp_path):

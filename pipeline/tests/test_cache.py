@@ -57,12 +57,16 @@ def test_changed_parameter_runs_what_depends_on_it(local_run):
     assert cached(local_run(*ARGUMENTS, "--set", "l2_regularization=2")) == {"prepare-data", "split-data", "preprocess"}
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("step", "before", "after", "again"),
     [
-        ("train_model", "=max_iter,", "=max_iter + 1,", {"train-model", "combine-models", "evaluate-model"}),
+        slow("train_model", "=max_iter,", "=max_iter + 1,", {"train-model", "combine-models", "evaluate-model"}),
         ("evaluate_model", "return figures", "return 1.0 * figures", {"evaluate-model"}),
-        ("split_data", "write_table(rows,", "write_table(rows[:-1],", ALL - {"prepare-data"}),
+        slow("split_data", "write_table(rows,", "write_table(rows[:-1],", ALL - {"prepare-data"}),
     ],
 )
 def test_edited_step_runs_again_with_what_depends_on_it_and_nothing_else(tmp_path, step, before, after, again):
@@ -106,9 +110,18 @@ def damage_by_one_byte(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [damage_by_deletion, damage_by_truncation, damage_by_one_byte])
-@pytest.mark.parametrize("artifact", ["split-data/train", "combine-models/model/model.joblib"])
-def test_damaged_artifact_is_made_anew(local_run, damage, artifact):
+@pytest.mark.parametrize(
+    ("artifact", "damage"),
+    [
+        ("split-data/train", damage_by_one_byte),
+        ("combine-models/model/model.joblib", damage_by_deletion),
+        slow("split-data/train", damage_by_deletion),
+        slow("split-data/train", damage_by_truncation),
+        slow("combine-models/model/model.joblib", damage_by_truncation),
+        slow("combine-models/model/model.joblib", damage_by_one_byte),
+    ],
+)
+def test_damaged_artifact_is_made_anew(local_run, artifact, damage):
     first = local_run(*ARGUMENTS)
     damage(first.folder / "artifacts" / artifact)
     second = local_run(*ARGUMENTS)
@@ -130,6 +143,7 @@ def test_damaged_entry_is_a_miss(local_run, tmp_path):
     assert cached(local_run(*ARGUMENTS)) == ALL
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_leave_a_cache_that_works(tmp_path, local_run):
     environment = os.environ | {"COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}
     statuses = []

@@ -94,6 +94,16 @@ def test_too_many_parameter_bytes_are_refused(spec, source):
     assert failed.detail.startswith("the parameters have 200,011 bytes, the service takes 131,072.")
 
 
+def test_step_with_more_source_than_a_command_takes_is_refused(spec, source):
+    large = spec(compiler.load("training"))
+    large["deploymentSpec"]["executors"]["exec-split-data"]["container"]["command"][-1] += "#" * 131_072
+    described = check.describe(source, {"label": "Cover_Type"})
+    failed = check.of_spec(large, {"label": "Cover_Type"}, described)[1]
+    assert failed.state == "failed"
+    assert failed.detail.startswith("split-data ships 1")
+    assert "Linux takes 131,071 as one argument" in failed.detail
+
+
 def test_task_with_too_many_artifacts_is_refused(spec, source):
     large = spec(compiler.load("training"))
     artifacts = large["components"]["comp-split-data"]["outputDefinitions"]["artifacts"]

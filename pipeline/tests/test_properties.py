@@ -199,6 +199,7 @@ def train(table: Table, folder: str) -> tuple[dict, object]:
     return metrics.metadata, classifier
 
 
+@pytest.mark.slow
 @settings(**COMMON, max_examples=EXAMPLES or 120)
 @given(tables())
 def test_steps_end_with_finite_figures_or_with_a_sentence(table):
@@ -222,6 +223,7 @@ def refuse(constant: str) -> None:
     raise AssertionError(f"{constant} in run.json")
 
 
+@pytest.mark.slow
 @settings(**COMMON, max_examples=max(8, EXAMPLES // 20))
 @given(tables(unreadable=False))
 def test_run_ends_with_finite_figures_or_with_a_sentence(table):

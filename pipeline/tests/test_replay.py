@@ -66,19 +66,16 @@ def test_debugger_stops_at_the_line_of_the_step(failed, monkeypatch, capsys):
     assert "(Pdb) 'kind'" in shown
 
 
-@pytest.mark.parametrize(
-    ("task", "message"),
-    [
+def test_unknown_run_task_and_item_are_told_with_those_that_exist(trained, capsys):
+    for task, message in (
         ("latest", "'latest' names no task: expected RUN/TASK"),
         ("2019/split-data", "x has no run '2019'"),
         ("latest/train_model", "has no task 'train_model'. Its tasks are: prepare-data, split-data, preprocess, "),
         ("latest/train-model", "has no task 'train-model'. Its tasks are: "),
         ("latest/train-model[7]", "train-model[6]"),
-    ],
-)
-def test_unknown_run_task_and_item_are_told_with_those_that_exist(trained, capsys, task, message):
-    assert verbs.main(["replay", "x", task]) == 2
-    assert message in capsys.readouterr().err
+    ):
+        assert verbs.main(["replay", "x", task]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_what_is_gone_from_the_run_folder_is_named(trained, capsys):
