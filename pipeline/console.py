@@ -25,7 +25,7 @@ from pipeline.sources import Source
 progress_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 error_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 result_console = Console(markup=False, highlight=False, soft_wrap=True)
-MAX_DIFF_LINES = 40  # of a step's source, on the terminal
+MAX_DIFF_LINES = 24  # of a step's source, on the terminal
 
 STYLES = {
     "waiting": "dim",
@@ -330,7 +330,9 @@ def _side_by_side(first: Run, second: Run) -> Table:
 
 def _text(value: Any) -> Text:
     text = "" if value is None else str(value)
-    return Text(text if len(text) <= 40 else f"{text[:16]}…")
+    if len(text) <= 40:
+        return Text(text)
+    return Text(f"…{text[-24:]}" if "/" in text else f"{text[:16]}…")  # of a path the end tells more
 
 
 def show_outputs(outputs: dict[str, Any]) -> None:
