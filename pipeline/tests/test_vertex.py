@@ -358,6 +358,7 @@ def test_settings_that_are_missing_are_told_at_once(local_run, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_address_of_the_job_is_shown_soon(vertex, tmp_path):
     """At most 2 s after what importing the SDK alone takes; twice that here, as machines are noisy."""
     environment = os.environ | {"COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}
