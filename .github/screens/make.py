@@ -1,6 +1,6 @@
-"""Make the screens of the README from a real run: python .github/screens/make.py --data rows.csv
+"""Make the screens of the README from a real run: python .github/screens/make.py rows.csv
 
-Needs Chromium: apt-get install chromium. Every argument goes to run.py.
+Needs Chromium: apt-get install chromium.
 """
 
 import os
@@ -27,21 +27,22 @@ STYLE = "margin:16px;background:{background};color:{foreground};font:15px/1.35 m
 PAGE = f'<meta charset="utf-8"><body style="{STYLE}"><pre style="font:inherit">{{code}}</pre>'
 
 
-def main(arguments: list[str]) -> None:
-    """Run the pipeline twice, the second time for the screens."""
+def main(data: Path) -> None:
+    """Run the pipeline twice on a file of Covertype rows, the second time for the screens."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or sys.exit("There is no chromium here.")
     written = StringIO()
     terminal = Console(file=written, width=100, force_terminal=True, markup=False, highlight=False)
     console.progress_console = console.error_console = console.result_console = terminal
     with TemporaryDirectory() as folder:
         os.environ["COVERTYPE_RUNS_DIR"] = f"{folder}/runs"
+        (Path(folder) / data.name).symlink_to(data)
         os.chdir(folder)
-        run.main(["--identifier", "real", "--set", "max_iter=50", *arguments])
+        run.main(["--identifier", "real", "--data", data.name, "--set", "max_iter=50"])
         written.truncate(0)
-        run.main(["--identifier", "real", *arguments])
+        run.main(["--identifier", "real", "--data", data.name])
         lines = left_on_screen(written.getvalue())
         recording = Console(file=StringIO(), record=True, width=100)
-        recording.print(Text.from_ansi("\n".join(("$ python run.py --identifier real", *lines))))
+        recording.print(Text.from_ansi("\n".join((f"$ python run.py --identifier real --data {data.name}", *lines))))
         page = Path(folder, "terminal.html")
         page.write_text(recording.export_html(theme=MONOKAI, inline_styles=True, code_format=PAGE), "utf-8")
         shoot(chromium, page, "terminal", 940, 20 * len(lines) + 70)
@@ -73,4 +74,4 @@ def shoot(chromium: str, page: Path, name: str, width: int, height: int) -> None
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Path(sys.argv[1]).resolve(strict=True))
