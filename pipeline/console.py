@@ -219,6 +219,8 @@ def show_result(run: Run) -> None:
         result_console.print(f"accuracy {accuracy:.4f}   macro-F1 {macro_f1:.4f}   {run.seconds:.1f} s")
         if former := history.former(run):
             result_console.print(_against(run, former))
+    if run.data.duplicates:
+        show(f"note: {run.data.duplicates:,} test rows stand in the training part as well: their figures tell what was memorised.")
     _show_notes(run)
     show_failures(run)
     if run.status == "running" and run.job:

@@ -53,6 +53,7 @@ class Data(BaseModel):
     source: str
     fingerprint: str
     rows: int | None = None  # known once the table has been read
+    duplicates: int | None = None  # test rows that stand in the training part as well; known once it has been split
 
 
 class Git(BaseModel):
@@ -217,6 +218,8 @@ class Run(BaseModel):
             self._results.update(artifacts)
             if "dataset" in artifacts:
                 self.data.rows = int(artifacts["dataset"].metadata["rows"])
+            if "test" in artifacts and "duplicates_in_train" in artifacts["test"].metadata:
+                self.data.duplicates = int(artifacts["test"].metadata["duplicates_in_train"])
             self._write()
 
     def finish(self, status: State) -> None:

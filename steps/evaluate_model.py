@@ -120,6 +120,7 @@ def evaluate_model(
         "Fingerprint": test.metadata.get("fingerprint", "unknown"),
         "Rows of the table": f"{int(sum(counts.values())):,}" if counts else "unknown",
         "Label": label,
+        "Test rows seen in training": f"{test.metadata.get('duplicates_in_train', 0):,.0f}",
         "Classes": len(classes),
     }
     named = per_class.set_axis(names)

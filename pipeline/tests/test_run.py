@@ -71,6 +71,17 @@ def test_class_names_are_data_and_never_read_as_placeholders(local_run, tmp_path
         assert name in done.out
 
 
+def test_test_rows_that_were_trained_on_are_counted_and_told(local_run, rows, tmp_path):
+    pd.concat([rows, rows.head(300)]).to_csv(tmp_path / "rows.csv", index=False)
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), *FAST)
+    train, test = (pd.read_parquet(done.folder / "artifacts" / "split-data" / part) for part in ("train", "test"))
+    both = test.merge(train.drop_duplicates(), how="inner")
+    assert 0 < len(both) == done.record["data"]["duplicates"]
+    assert f"note: {len(both)} test rows stand in the training part as well" in done.err
+    page = (done.folder / "report.html").read_text("utf-8")
+    assert f"<bdi>Test rows seen in training</bdi></dt><dd><bdi>{len(both)}</bdi>" in page
+
+
 def test_same_seed_gives_the_same_figures_to_the_last_digit(local_run):
     arguments = ("--identifier", "x", "--data", "sample:700", *FAST)
     first, second = (local_run(*arguments, "--set", "seed=5").record["metrics"] for _ in range(2))
