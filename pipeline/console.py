@@ -220,9 +220,8 @@ def show_result(run: Run) -> None:
         if former := history.former(run):
             result_console.print(_against(run, former))
     if run.data.duplicates:
-        show(
-            f"note: {run.data.duplicates:,} test rows stand in the training part as well: their figures tell what was memorised."
-        )
+        seen = "stand in the training part as well: their figures tell what was memorised."
+        show(f"note: {run.data.duplicates:,} test rows {seen}")
     _show_notes(run)
     show_failures(run)
     if run.status == "running" and run.job:
