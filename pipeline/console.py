@@ -26,6 +26,8 @@ progress_console = Console(stderr=True, markup=False, highlight=False, soft_wrap
 error_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 result_console = Console(markup=False, highlight=False, soft_wrap=True)
 MAX_DIFF_LINES = 24  # of a step's source, on the terminal
+N_COLUMNS_SHOWN = 40  # of a table, and those with a note
+N_NOTES_SHOWN = 10
 
 STYLES = {
     "waiting": "dim",
@@ -141,10 +143,6 @@ def show_checks(checks: list[Check]) -> None:
     for check in checks:
         line = _state(check.state).append(f"{'':<{13 - len(check.state)}}")
         result_console.print(line.append(f"{check.name}: {check.detail}", "default"))
-
-
-N_COLUMNS_SHOWN = 40  # and those with a note
-N_NOTES_SHOWN = 10
 
 
 def show_description(described: Description, source: Source, profile: str, reason: str) -> None:
@@ -296,7 +294,9 @@ def show_history(found: list[Run], damaged: list[str]) -> None:
 
 def show_comparison(first: Run, second: Run, found: Comparison) -> None:
     """Show two runs side by side."""
-    table = _side_by_side(first, second)
+    table = Table("", first.run_id, second.run_id, "difference", box=None, padding=(0, 3, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
     runs_of = [("state", *(_state(run.status) for run in (first, second)))]
     runs_of += [("seconds", *("" if run.seconds is None else f"{run.seconds:.1f}" for run in (first, second)))]
     for name, *pair in (*runs_of, *((name, *map(_text, pair)) for name, pair in found.asked.items())):
@@ -322,13 +322,6 @@ def show_comparison(first: Run, second: Run, found: Comparison) -> None:
         show_error(problem)
     for run in (first, second):
         show_failures(run)
-
-
-def _side_by_side(first: Run, second: Run) -> Table:
-    table = Table("", first.run_id, second.run_id, "difference", box=None, padding=(0, 3, 0, 0))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
 
 
 def _text(value: Any) -> Text:

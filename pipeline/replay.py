@@ -15,7 +15,7 @@ from kfp.dsl.executor import Executor
 from kfp.local import executor_input_utils
 from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentSpec, PipelineSpec
 
-from pipeline import RequestError, compiler, graph, runs, storage
+from pipeline import RequestError, compiler, graph, runs
 from pipeline.engines import worker
 from pipeline.engines.local import origins
 from pipeline.runs import Run, Task
@@ -43,16 +43,19 @@ def prepare(run: Run, title: str) -> Replay:
     task = run.task(title)
     inputs = _kept(run, task)
     container, component = _step(run, task)
+    _check_inputs(component, inputs, title)
     now = datetime.now(UTC)
     folder = run.folder.parent.parent / ".replays" / run.identifier / f"{now:%Y%m%dT%H%M%S%f}-{run.inputs(task).stem}"
-    folder.mkdir(parents=True)
     for name, given in inputs.get("artifacts", {}).items():
         for place, artifact in enumerate(given["artifacts"]):
-            artifact["uri"] = str(_here(artifact["uri"], folder / "inputs" / f"{name}-{place}", title))
+            try:
+                artifact["uri"] = str(run.here(artifact["uri"], folder / "inputs" / f"{name}-{place}"))
+            except RequestError as error:
+                raise RequestError(f"{error} It was an input of {title}; replay the task that wrote it.") from None
+    folder.mkdir(parents=True, exist_ok=True)
     outputs_and_defaults = executor_input_utils.construct_executor_input(component, {}, str(folder), False)
     whole = json_format.ParseDict({"inputs": inputs}, outputs_and_defaults)
     executor_input = executor_input_utils.executor_input_to_dict(whole, component)
-    _check_inputs(component, executor_input["inputs"], title)
     source = container["command"][-1]
     work = worker.Work(
         source=source,
@@ -77,7 +80,7 @@ def execute(replay: Replay, *, debug: bool = False) -> str | None:
     work = replay.work
     try:
         Executor(work.executor_input, getattr(worker.load(work), work.function)).execute()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         Path(work.log).write_text(traceback.format_exc(), encoding="utf-8")
         if debug:
             traceback.print_exc()
@@ -121,18 +124,6 @@ def _step(run: Run, task: Task) -> tuple[dict[str, Any], ComponentSpec]:
     return containers[step], next(found for found in components if found.executor_label == f"exec-{step}")
 
 
-def _here(uri: str, path: Path, title: str) -> Path:
-    """Return where an input is on this machine; an object of a bucket is brought to the path."""
-    if storage.is_object(uri):
-        try:
-            return storage.fetch_all(uri, path)
-        except FileNotFoundError as error:
-            raise RequestError(f"{error} It was an input of {title}.") from None
-    if not Path(uri).exists():
-        raise RequestError(f"The file {uri} is gone. It was an input of {title}; replay the task that wrote it.")
-    return Path(uri)
-
-
 def _check_inputs(component: ComponentSpec, inputs: dict[str, Any], title: str) -> None:
     """Check that all that the step needs now was there then."""
     definitions = component.input_definitions
@@ -148,7 +139,7 @@ def _check_inputs(component: ComponentSpec, inputs: dict[str, Any], title: str) 
         )
 
 
-def _own(error: Exception, work: worker.Work) -> Any:
+def _own(error: BaseException, work: worker.Work) -> Any:
     """Return the traceback of an error up to the last line of the step's own, where the debugger is to stop."""
     own_files = worker.own_files(work)
     trace = last = error.__traceback__

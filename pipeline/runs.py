@@ -129,7 +129,7 @@ class Run(BaseModel):
         if name not in task.outputs:
             outputs = ", ".join(task.outputs) or "none"
             raise RequestError(f"The task {title} of {self.run_id} has no output {name!r}. Its outputs are: {outputs}.")
-        return self._here(task.outputs[name], self.folder / "artifacts" / _file_name(task) / name)
+        return self.here(task.outputs[name], self.folder / "artifacts" / _file_name(task) / name)
 
     def frame(self, title: str, name: str) -> "pd.DataFrame":
         """Return a table that a task wrote: run.frame("split-data", "test").
@@ -156,7 +156,7 @@ class Run(BaseModel):
 
         if self.model_file is None:
             raise RequestError(f"The run {self.run_id} has no model: it is {self.status}.")
-        return joblib.load(self._here(self.model_file, self.folder / "artifacts" / Path(self.model_file).name))
+        return joblib.load(self.here(self.model_file, self.folder / "artifacts" / Path(self.model_file).name))
 
     def _repr_html_(self) -> str:
         """Return the report, for a notebook; the state of the run where it has none."""
@@ -166,13 +166,17 @@ class Run(BaseModel):
         page = html.escape(path.read_text("utf-8"))
         return f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0" title="Report of the run"></iframe>'
 
-    def _here(self, uri: str, path: Path) -> Path:
-        """Return where an artifact is on this machine; an object of a bucket is brought to the path."""
+    def here(self, uri: str, path: Path) -> Path:
+        """Return where an artifact of the run is on this machine; an object of a bucket is brought to the path.
+
+        Raises:
+            RequestError: it is gone.
+        """
         if storage.is_object(uri):
             try:
                 return path if path.exists() else storage.fetch_all(uri, path)
             except FileNotFoundError as error:
-                raise RequestError(f"{error} It was an output of the run {self.run_id}.") from None
+                raise RequestError(f"{error} A task of the run {self.run_id} wrote it.") from None
         if not Path(uri).exists():
             raise RequestError(f"The file {uri} of the run {self.run_id} is gone.")
         return Path(uri)

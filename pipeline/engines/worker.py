@@ -100,8 +100,8 @@ def explain(error: BaseException, work: Work) -> str:
     message = str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full: {message}. Free some space and run again."
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename in own_files(work)]
+    frames, files = traceback.extract_tb(error.__traceback__), own_files(work)
+    own = [frame for frame in frames if frame.filename in files]
     if type(error) is ValueError and message and own and own[-1] is frames[-1] and own[-1].line.startswith("raise"):
         return message
     told = f"{type(error).__name__}: {message}"

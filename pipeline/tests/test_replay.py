@@ -82,7 +82,10 @@ def test_what_is_gone_from_the_run_folder_is_named(trained, capsys):
     train = trained.folder / "artifacts" / "split-data" / "train"
     train.unlink()
     assert verbs.main(["replay", "x", "latest/preprocess"]) == 2
-    assert f"The file {train} is gone. It was an input of preprocess" in capsys.readouterr().err
+    assert (
+        f"The file {train} of the run {trained.record['run_id']} is gone. It was an input of preprocess"
+        in capsys.readouterr().err
+    )
     (trained.folder / "inputs" / "split-data.json").unlink()
     assert verbs.main(["replay", "x", "latest/split-data"]) == 2
     assert "The inputs of split-data cannot be read from" in capsys.readouterr().err
