@@ -66,7 +66,6 @@ class Description:
 
     schema: dict[str, Any] | None = None  # see steps.schema.describe_table; None where it could not be read
     problems: tuple[str, ...] = ()  # what makes training impossible
-    notes: tuple[str, ...] = ()  # what is left out, capped or to be looked at
     is_part: bool = False  # whether only its first rows were read
     reason: str = ""  # why it was not read
 
@@ -95,7 +94,7 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
     import pyarrow as pa
 
     from steps.reading import damage, open_table
-    from steps.schema import describe_table, held_to, shown_notes
+    from steps.schema import describe_table, held_to
 
     columns = {name: parameters.get(name) or "" for name in ("label", "weight", "split_by", "group_by")}
     with TemporaryDirectory() as folder:
@@ -112,7 +111,7 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
             return Description(problems=(damage(source.name, error),))
         except ValueError as error:
             return Description(problems=(str(error),))
-    return Description(schema, tuple(schema["problems"]), tuple(shown_notes(schema)), is_part)
+    return Description(schema, tuple(schema["problems"]), is_part)
 
 
 def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Description) -> list[Check]:

@@ -150,6 +150,8 @@ def show_description(described: Description, source: Source, profile: str, reaso
     schema = described.schema
     if schema is None:
         return
+    from steps.schema import table_notes
+
     columns = schema["columns"]
     part = "the first " if described.is_part else ""
     result_console.print(
@@ -172,10 +174,8 @@ def show_description(described: Description, source: Source, profile: str, reaso
         for name, count in [*classes.items()][:100]:
             bar = "█" * round(30 * count / most)
             result_console.print(f"  {name[:40]:<20} {count:>12,} {count / n_rows:>6.1%}  {bar}")
-    of_columns = {repr(column["name"]) for column in columns if column["note"]}
-    for note in described.notes:
-        if not note.startswith(tuple(of_columns)):
-            result_console.print(f"note: {note}")
+    for note in table_notes(schema):
+        result_console.print(f"note: {note}")
     if not described.problems:
         result_console.print(f"memory of a run here: about {described.memory / 1e9:.1f} GB")
     result_console.print(f"profile {profile}: {reason}")

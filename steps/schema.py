@@ -558,19 +558,25 @@ def findings_lines(findings: list) -> list:
     return lines
 
 
-def shown_notes(schema: dict) -> list:
-    """Return how the files are written and what is left out, capped or to be looked at, a line each."""
+def table_notes(schema: dict) -> list:
+    """Return how the files are written and what is to be known of the table as a whole, a line each."""
     lines = [*schema.get("notes", ()), *schema["warnings"]]
     if schema["removed_classes"]:
         few = ", ".join(f"{name!r} ({rows:,})" for name, rows in [*schema["removed_classes"].items()][:10])
         lines.append(f"classes of too few rows are left out with their rows: {few}")
+    findings = schema.get("findings", ())
+    if not any(finding["verdict"] == "error" for finding in findings):  # else they are among the problems
+        lines += findings_lines(findings)
+    return lines
+
+
+def shown_notes(schema: dict) -> list:
+    """Return the notes of the table, and which columns are left out, capped or to be looked at, a line each."""
+    lines = table_notes(schema)
     for column in schema["columns"]:
         if column["note"]:
             what = " is left out" if column["role"] == "dropped" else ""
             lines.append(f"{column['name']!r}{what}: {column['note']}")
-    findings = schema.get("findings", ())
-    if not any(finding["verdict"] == "error" for finding in findings):  # else they are among the problems
-        lines += findings_lines(findings)
     return lines
 
 
@@ -594,5 +600,6 @@ DESCRIBING = [
     compare_schemas,
     held_to,
     findings_lines,
+    table_notes,
     shown_notes,
 ]
