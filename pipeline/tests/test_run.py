@@ -156,6 +156,7 @@ def test_help_and_the_local_engine_import_nothing_that_they_do_not_need():
         assert not heavy & {*printed.stdout.split("LOADED ")[1].split()}
 
 
+@pytest.mark.slow
 def test_real_rows_reach_the_accuracy_of_a_plain_script(local_run, covertype_csv):
     """100 trees, rate 0.2, 63 leaves and l2 1.0 gave 0.885 and 0.848 in a plain script."""
     done = local_run("--identifier", "real", "--data", str(covertype_csv))

@@ -78,6 +78,7 @@ def test_run_in_a_notebook_gives_tables_the_model_and_the_report(local_run):
         run.frame("split-data", "test")
 
 
+@pytest.mark.slow
 def test_run_on_vertex_gives_the_same_from_the_bucket(vertex, local_run):
     local_run("--identifier", "x", "--data", "sample:200", "--set", "max_iter=2")
     run = load("x")

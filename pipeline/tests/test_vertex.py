@@ -202,6 +202,7 @@ def test_interrupted_upload_is_not_taken_for_a_whole_one(vertex, tmp_path):
     assert storage.client().bucket("trees").blob("data/x/rows.csv").download_as_text() == "whole file"
 
 
+@pytest.mark.slow
 def test_objects_and_globs_are_read_where_they_are(submit, local_run, rows, tmp_path):
     for part, name in enumerate(("one.csv", "two.csv")):
         rows[part::2].to_csv(tmp_path / name, index=False)
