@@ -25,6 +25,8 @@ from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
 
+# before Python 3.11.8, parsers in two threads may break each other: github.com/python/cpython/issues/106905
+PARSING = threading.Lock()
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -196,9 +198,14 @@ def _environments(spec: dict[str, Any], root: Path, progress: Progress) -> dict[
     return pythons
 
 
-@cache
 def origins(source: str) -> dict[str, tuple[str, int]]:
     """Return the file and line at which the functions of a shipped source were written, where they still stand so."""
+    with PARSING:
+        return _origins(source)
+
+
+@cache
+def _origins(source: str) -> dict[str, tuple[str, int]]:
     shipped = {node.name: ast.dump(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     found = {}
     for module in tuple(sys.modules.values()):

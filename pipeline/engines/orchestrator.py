@@ -84,8 +84,12 @@ def run_graph(
         hooks: Is called for each task.
         cores: How many iterations of a loop may run at once.
         cache_dir: Folder of the cache, for tasks that are not to bypass it; None for no cache.
+
+    Raises:
+        Exception: the first that a hook raised; no task is begun after it.
     """
-    with _seam(hooks, folder, cores, cache_dir), _kfp_log(folder / "logs" / "orchestrator.log"):
+    errors: list[Exception] = []
+    with _seam(hooks, folder, cores, cache_dir, errors), _kfp_log(folder / "logs" / "orchestrator.log"):
         _, status = enhanced_dag_orchestrator.run_enhanced_dag(
             pipeline_resource_name=ARTIFACTS,
             dag_component_spec=spec.root,
@@ -100,11 +104,13 @@ def run_graph(
             unique_pipeline_id=folder.name,
             fail_stack=[],
         )
+    if errors:
+        raise errors[0]
     return status == Status.SUCCESS
 
 
 @contextlib.contextmanager
-def _seam(hooks: Hooks, folder: Path, cores: int, cache_dir: Path | None) -> Iterator[None]:
+def _seam(hooks: Hooks, folder: Path, cores: int, cache_dir: Path | None, errors: list[Exception]) -> Iterator[None]:
     current = threading.local()  # the orchestrator runs each task from start to end in one thread
     cache = ContentCache(cache_dir, current) if cache_dir else None
     widths: dict[str, int] = {}  # of the iterations of a loop, by their place
@@ -115,9 +121,15 @@ def _seam(hooks: Hooks, folder: Path, cores: int, cache_dir: Path | None) -> Ite
         current.task = task = Task(name=names["task_name"], item=_loop_item(place, names["io_store"]))
         current.folder = folder / place / task.name
         current.width = widths.get(place, 1)
-        hooks.prepared(task, _inputs(names["task_spec"], names["components"], names["io_store"]))
-        outputs, status = execute_single_task(**names)
-        hooks.ended(task, status == Status.SUCCESS, outputs)
+        if errors:
+            return {}, Status.FAILURE
+        try:
+            hooks.prepared(task, _inputs(names["task_spec"], names["components"], names["io_store"]))
+            outputs, status = execute_single_task(**names)
+            hooks.ended(task, status == Status.SUCCESS, outputs)
+        except Exception as error:
+            errors.append(error)  # of one in a loop kfp logs the message and raises nothing
+            raise
         return outputs, status
 
     class TaskHandler:

@@ -36,6 +36,11 @@ def greetings(name: str = "python3 {x}"):
         greet(name=f"{name} {number}")
 
 
+@dsl.pipeline(name="alone")
+def alone():
+    greet(name="one")
+
+
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "logs").mkdir()
@@ -64,6 +69,19 @@ def test_command_is_taken_apart_and_its_pip_lines_left_behind(folder):
 
 def test_task_that_fails_fails_the_run(folder):
     assert not run_graph(greetings.pipeline_spec, {}, folder, Recorder(succeed=False))
+
+
+@pytest.mark.parametrize("pipeline", [greetings, alone], ids=["in a loop", "alone"])
+def test_error_of_a_hook_is_raised_and_nothing_begins_after_it(folder, pipeline):
+    class Broken(Recorder):
+        def execute(self, task, command, width):
+            super().execute(task, command, width)
+            raise RuntimeError("ours")
+
+    hooks = Broken()
+    with pytest.raises(RuntimeError, match="ours"):
+        run_graph(pipeline.pipeline_spec, {}, folder, hooks, cores=1)
+    assert len(hooks.told) == 1
 
 
 def test_seam_leaves_kfp_as_it_was_and_the_terminal_quiet(folder, capfd):
