@@ -70,17 +70,24 @@ def replay(
 
 
 @app.command()
-def follow(job: Job, project: Project = None, region: Region = None) -> None:
+def follow(
+    job: Job,
+    project: Project = None,
+    region: Region = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show the result only, no progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
+) -> None:
     """Follow a job on Vertex AI to its end and record it here."""
     from pipeline import console, engines, graph
 
+    console.show_progress(not quiet)
     engine = _vertex(job, project, region)
     run = engine.recorded(job)
     nodes = graph.nodes(graph.load(run.folder / "pipeline.yaml"))
     console.show(f"Job    {run.url}\nRun    {console.near(run.folder)}")
     with console.progress(run, nodes) as progress:
         engines.record(lambda: engine.follow(run, nodes, progress), engine, run)
-    console.show_result(run)
+    (console.show_json if as_json else console.show_result)(run)
     raise typer.Exit(run.exit_status)
 
 

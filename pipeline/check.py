@@ -102,7 +102,10 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
             table, seen = open_table(source.uri, folder, MAX_BYTES_READ)
             is_part = seen["partial"]
             n_least = parameters.get("min_class_rows") or 0
-            schema, _, _ = describe_table(table, **columns, min_class_rows=n_least, is_part=is_part)
+            drop, keep = (parameters.get(name) or [] for name in ("drop", "keep"))
+            schema, _, _ = describe_table(
+                table, **columns, min_class_rows=n_least, is_part=is_part, drop=drop, keep=keep
+            )
             schema["notes"] = seen["notes"]
             if parameters.get("schema_from"):
                 former = place_file(parameters["schema_from"], None, Path(folder))

@@ -134,10 +134,12 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
 
 
 def _convert(assignment: str, text: str, parameter_type: int) -> Any:
+    if "{{$" in text:
+        raise RequestError(f"--set {assignment}: KFP would expand the {{{{$ in this text. Use another value.")
     if parameter_type == ParameterType.STRING:
-        if "{{$" in text:
-            raise RequestError(f"--set {assignment}: KFP would expand the {{{{$ in this text. Use another value.")
         return text
+    if parameter_type == ParameterType.LIST and not text.lstrip().startswith("["):
+        return [text] if text else []
     expected, convert = CONVERSIONS[parameter_type]
     try:
         return convert(text)

@@ -225,7 +225,7 @@ def show_result(run: Run) -> None:
     if run.status == "running" and run.job:
         show(f"The job runs on. Follow it: python -m pipeline follow {run.job}")
         show(f"Cancel it: python -m pipeline cancel {run.job}")
-    for name, place in (("report", run.report), ("model", run.model_file), ("run", run.folder)):
+    for name, place in (("report", run.report), ("model", run.model_file), ("run", run.folder), ("job", run.url)):
         if place:
             result_console.print(f"{name:<7} {near(place)}")
 

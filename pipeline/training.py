@@ -10,6 +10,8 @@
 6. evaluate_model  scores it on the raw test rows
 """
 
+from typing import List
+
 from kfp import dsl
 
 from steps import combine_models, evaluate_model, prepare_data, preprocess, split_data, train_model
@@ -22,6 +24,8 @@ CONDITIONS = {
     "max_leaf_nodes": ("of at least 2", lambda value: value >= 2),
     "l2_regularization": ("of at least 0", lambda value: value >= 0),
     "min_class_rows": ("of at least 0", lambda value: value >= 0),
+    "drop": ("that is a list of column names", lambda names: all(isinstance(name, str) for name in names)),
+    "keep": ("that is a list of column names", lambda names: all(isinstance(name, str) for name in names)),
     "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
 }
 
@@ -42,6 +46,8 @@ def training(
     group_by: str = "",
     min_class_rows: int = 0,
     schema_from: str = "",
+    drop: List[str] = [],
+    keep: List[str] = [],
     seed: int = 0,
 ):
     """Train one classifier per class against the rest and combine them into one model of all classes.
@@ -61,6 +67,8 @@ def training(
         group_by: Column of groups, none of which is on both sides of the split; empty for at random.
         min_class_rows: Classes of fewer rows are left out with their rows; 0 leaves none out.
         schema_from: An earlier run of the identifier, to whose schema the table is held; empty for none.
+        drop: Columns to leave out, one name or a JSON list of them.
+        keep: Columns that stay, though they look like identifiers, one name or a JSON list of them.
         seed: Seed of the split, the preprocessing and the training.
     """
     prepared = prepare_data(
@@ -72,6 +80,8 @@ def training(
         split_by=split_by,
         group_by=group_by,
         schema_from=schema_from,
+        drop=drop,
+        keep=keep,
     )
     prepared.set_display_name("Prepare data")
 

@@ -13,21 +13,38 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_bigquery(table_id: str) -> "pa.Table":
-    """Read a BigQuery table, by the Storage API where it may be used."""
+def read_bigquery(table_id: str, path: str) -> Any:
+    """Bring a BigQuery table into a file, a page at a time, and open it as an Arrow dataset.
+
+    By the Storage API where it may be used; in one stream, as several would bring the rows in another order each time.
+    """
     import os
 
+    import pyarrow as pa
     from google.api_core.exceptions import Forbidden
     from google.auth.credentials import AnonymousCredentials
-    from google.cloud import bigquery
+    from google.cloud import bigquery, bigquery_storage
+    from pyarrow import dataset
 
     emulated = os.environ.get("BIGQUERY_EMULATOR_HOST")
     client = bigquery.Client(table_id.split(".")[0], credentials=AnonymousCredentials() if emulated else None)
-    rows = client.list_rows(client.get_table(table_id))
+    table = client.get_table(table_id)
+
+    def download(storage: Any) -> Any:
+        batches = client.list_rows(table).to_arrow_iterable(storage, max_stream_count=1)
+        first = next(batches, None)
+        if first is None:
+            return dataset.dataset(client.list_rows(table).to_arrow(create_bqstorage_client=False))
+        with pa.ipc.new_file(path, first.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
+            file.write(first)
+            for batch in batches:
+                file.write(batch)
+        return dataset.dataset(path, format="ipc")
+
     try:
-        return rows.to_arrow(create_bqstorage_client=not emulated)
+        return download(None if emulated else bigquery_storage.BigQueryReadClient())
     except Forbidden:  # no right to open read sessions; pages of rows need none
-        return client.list_rows(client.get_table(table_id)).to_arrow(create_bqstorage_client=False)
+        return download(None)
 
 
 def write_table(table: Any, columns: list, kept: Any, label_type: Any, path: str) -> None:
@@ -107,6 +124,8 @@ def prepare_data(
     split_by: str = "",
     group_by: str = "",
     schema_from: str = "",
+    drop: List[str] = [],
+    keep: List[str] = [],
 ) -> List[int]:
     """Read a table, check that a classifier can be trained on it, and write what there is to learn from as Parquet.
 
@@ -122,6 +141,8 @@ def prepare_data(
         split_by: Name of the column of dates or numbers by which the rows are split, "" for none.
         group_by: Name of the column of groups whose rows stay together, "" for none.
         schema_from: Path of an earlier run's schema that the table is held to, "" for none.
+        drop: Names of columns to leave out.
+        keep: Names of columns that stay, though each row has another value.
 
     Returns:
         dataset: The table as Parquet, with its counts of rows, columns and classes in the metadata.
@@ -133,15 +154,17 @@ def prepare_data(
     from tempfile import TemporaryDirectory
 
     import pyarrow as pa
-    from pyarrow import dataset as datasets
 
     with TemporaryDirectory() as folder:
         if source.startswith("bq://"):
-            table, seen = datasets.dataset(read_bigquery(source.removeprefix("bq://"))), {"files": [], "notes": []}
+            file = os.path.join(folder, "table.arrow")
+            table, seen = read_bigquery(source.removeprefix("bq://"), file), {"files": [], "notes": []}
         else:
             table, seen = open_table(source, folder)
         try:
-            found, kept, classes = describe_table(table, label, weight, split_by, group_by, min_class_rows)
+            found, kept, classes = describe_table(
+                table, label, weight, split_by, group_by, min_class_rows, drop=drop, keep=keep
+            )
             found["notes"] = seen["notes"]
             if schema_from:
                 found["findings"] = held_to(found, schema_from)

@@ -19,6 +19,8 @@ def describe_table(
     group_by: str = "",
     min_class_rows: int = 0,
     is_part: bool = False,
+    drop: list = [],
+    keep: list = [],
 ) -> tuple:
     """Describe a table and find what a classifier can be trained on.
 
@@ -30,6 +32,8 @@ def describe_table(
         group_by: Name of the column of groups that stay together, "" for none.
         min_class_rows: Classes of fewer rows are left out with their rows.
         is_part: Whether the rows are only a part of the table, so that a class may not have been seen.
+        drop: Names of columns to leave out.
+        keep: Names of columns that stay, though they look like identifiers.
 
     Returns:
         The schema: {"rows", "label", "classes": {name: rows}, "removed_classes": {name: rows}, "columns": [{"name",
@@ -43,7 +47,7 @@ def describe_table(
     import pyarrow.compute as pc
 
     names = table.schema.names
-    roles = roles_of(names, label, weight, split_by, group_by)
+    roles = roles_of(names, label, weight, split_by, group_by, drop, keep)
     schema = {"rows": table.count_rows(), "label": label, "classes": {}, "removed_classes": {}}
     schema |= {"columns": [], "warnings": [], "problems": []}
     if schema["rows"] == 0:
@@ -90,12 +94,16 @@ def describe_table(
         for name, column in zip(names[start : start + at_once], group.columns, strict=True):
             column = column if kept is None else column.filter(kept)
             role = roles.get(name, "feature")
-            seen = describe_column(name, column, role)
+            seen = describe_column(name, column, role, name in keep)
+            if role == "dropped":
+                seen["note"] = joined("as asked", seen["note"])
             if role == "feature" and name.strip().lower() == label.strip().lower():
                 seen["note"] = joined(seen["note"], f"its name differs from the label {label!r} only in case or spaces")
             if role == "feature" and seen["distinct"] == len(classes) > 1 and is_copy(column, codes):
                 seen["note"] = joined(
-                    seen["note"], f"each of its values stands for one class: it reveals the label {label!r}; remove it?"
+                    seen["note"],
+                    f"each of its values stands for one class: it reveals the label {label!r}; "
+                    "--set drop=COLUMN leaves it out",
                 )
             schema["columns"].append(seen)
             schema["problems"] += role_problems(name, column, role)
@@ -107,7 +115,9 @@ def describe_table(
     return schema, kept, classes
 
 
-def roles_of(names: list, label: str, weight: str, split_by: str, group_by: str) -> dict:
+def roles_of(
+    names: list, label: str, weight: str, split_by: str, group_by: str, drop: list = [], keep: list = []
+) -> dict:
     """Return the role of each column that was named.
 
     Raises:
@@ -121,20 +131,29 @@ def roles_of(names: list, label: str, weight: str, split_by: str, group_by: str)
         (weight, "weight", "--set weight="),
         (split_by, "split", "--set split_by="),
         (group_by, "group", "--set group_by="),
+        *((name, "dropped", "--set drop=") for name in drop),
+        *((name, "feature", "--set keep=") for name in keep),
     ):
-        if not name and role != "label":
+        if not name and role in ("weight", "split", "group"):
             continue
         if name not in names:
             by_lower = {known.strip().lower(): known for known in reversed(names)}
             near = difflib.get_close_matches(name.strip().lower(), by_lower, n=1, cutoff=0.5)
             hint = f" Did you mean {by_lower[near[0]]!r}?" if near else ""
             shown = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
-            what = "classes" if role == "label" else {"split": "order", "group": "groups"}.get(role, "weights")
+            what = {
+                "label": "the column of the classes",
+                "weight": "the column of the weights",
+                "split": "the column of the order",
+                "group": "the column of the groups",
+                "dropped": "the columns to leave out",
+                "feature": "the columns that stay",
+            }[role]
             raise ValueError(
-                f"No column {name!r} in the table; it has {shown}.{hint} Name the column of the {what} with {flag}"
+                f"No column {name!r} in the table; it has {shown}.{hint} Name {what} with {flag}"
                 + ("." if role == "label" else "COLUMN.")
             )
-        if name in roles:
+        if roles.get(name, role) != role:
             raise ValueError(
                 f"The column {name!r} is named as {roles[name]} and as {role}. Name another one with {flag}"
             )
@@ -240,10 +259,10 @@ def alike_warnings(classes: list) -> list:
     ]
 
 
-def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
+def describe_column(name: str, column: "pa.ChunkedArray", role: str, is_kept: bool = False) -> dict:
     """Describe one column; a feature that teaches nothing gets the role dropped, and the note says why.
 
-    Values are counted in the first million rows where they are many.
+    A column that is kept is no identifier. Values are counted in the first million rows where they are many.
     """
     from datetime import timedelta
 
@@ -314,8 +333,9 @@ def describe_column(name: str, column: "pa.ChunkedArray", role: str) -> dict:
     if n_distinct == 1 and plain.null_count == 0:
         seen["note"] = joined("constant: every row has the same value", seen["note"])
         return dropped(seen)
-    if is_identifier(plain, n_distinct):
-        seen["note"] = joined("identifier: another value on every row", seen["note"])
+    if not is_kept and is_identifier(plain, n_distinct):
+        why = "identifier: another value on every row; --set keep=COLUMN keeps it"
+        seen["note"] = joined(why, seen["note"])
         return dropped(seen)
     if seen["type"] == "text":
         number = f"{n_distinct:,} or more" if n_rows > len(head) else f"{n_distinct:,}"

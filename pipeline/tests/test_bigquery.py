@@ -32,6 +32,12 @@ def test_table_is_read_as_it_is(bigquery, rows, artifact):
     assert written["Elevation"].dtype == "int64"
 
 
+def test_table_without_rows_is_told(bigquery, rows, artifact):
+    bigquery.add(TABLE, rows.head(0))
+    with pytest.raises(ValueError, match="The table has column names but no rows"):
+        prepare_data.python_func(f"bq://{TABLE}", "Cover_Type", "f", artifact(Dataset), artifact(Artifact))
+
+
 def test_fingerprint_follows_the_last_change_and_the_number_of_rows(bigquery, rows, tmp_path):
     bigquery.add(TABLE, rows)
     first, again = (resolve(f"bq://{TABLE}", tmp_path) for _ in range(2))

@@ -67,6 +67,9 @@ def test_assignments_are_converted_to_the_types_of_the_signature(training):
     given = compiler.arguments(training, ["max_iter=300", "learning_rate=1", "balance_classes=TRUE", "test_size=.5"])
     assert given == {"max_iter": 300, "learning_rate": 1.0, "balance_classes": True, "test_size": 0.5}
     assert [type(value) for value in given.values()] == [int, float, bool, float]
+    lists = compiler.arguments(training, ["drop=a, b", 'keep=["a", "b"]'])
+    assert lists == {"drop": ["a, b"], "keep": ["a", "b"]}
+    assert compiler.arguments(training, ["drop="]) == {"drop": []}
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,9 @@ def test_assignments_are_converted_to_the_types_of_the_signature(training):
         ("max_iter=", "expected a whole number, not ''"),
         ("learning_rate=nan", "expected a number, not 'nan'"),
         ("balance_classes=2", "expected true or false, not '2'"),
+        ("drop=[a", r"expected a JSON list, not '\[a'"),
+        ("drop=[1]", r"expected a value that is a list of column names\."),
+        ("drop={{$}}", r"KFP would expand the \{\{\$ in this text"),
         ("label=x", r"label follows from --label\. Use that flag\."),
         ("source=x", r"source follows from --data\. Use that flag\."),
     ],

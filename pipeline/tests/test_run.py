@@ -137,6 +137,22 @@ def test_wrong_request_is_refused_before_anything_is_started(local_run, tmp_path
     assert [*tmp_path.iterdir()] == []
 
 
+def test_columns_are_left_out_or_stay_as_asked(local_run, rows, tmp_path):
+    rows["number"], rows["copy"] = range(len(rows)), rows["Cover_Type"]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    data = ("--identifier", "x", "--data", str(tmp_path / "rows.csv"), *FAST)
+    told = " ".join(local_run(*data, "--check").out.split())  # notes are broken into lines
+    assert "another value on every row; --set keep=COLUMN keeps it" in told
+    assert "reveals the label 'Cover_Type'; --set drop=COLUMN leaves it out" in told
+    done = local_run(*data, "--set", 'drop=["copy", "Aspect"]', "--set", "keep=number")
+    assert done.status == 0, done.err
+    assert "note: 'copy' is left out: as asked" in done.err
+    assert done.record["parameters"]["drop"] == ["copy", "Aspect"]
+    assert done.record["metrics"]["accuracy"] < 1
+    learned = {*joblib.load(done.record["model"])[0].cols}
+    assert learned == {*rows} - {"Cover_Type", "copy", "Aspect"}
+
+
 def test_compile_only_writes_the_spec_and_runs_nothing(local_run, tmp_path):
     done = local_run("--compile-only", str(tmp_path / "spec.json"), "--set", "max_iter=7")
     assert done.status == 0

@@ -106,12 +106,15 @@ def test_no_wait_returns_after_the_submission_and_follow_records_the_rest(submit
     assert re.search(r"train-model\[3\] +succeeded", capsys.readouterr().err)
 
 
-def test_job_of_elsewhere_is_followed_into_a_record_of_its_own(submit, monkeypatch, tmp_path):
-    begun = submit(*FAST, "--no-wait")
+def test_job_of_elsewhere_is_followed_into_a_record_of_its_own(submit, monkeypatch, tmp_path, capsys):
+    begun = submit(*FAST, "--no-wait", "--quiet")
+    assert f"job     {begun.record['url']}\n" in begun.out
     monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "other"))
-    assert __main__.main(["follow", begun.record["job"].rpartition("/")[2]]) == 0
+    assert __main__.main(["follow", begun.record["job"].rpartition("/")[2], "--quiet", "--json"]) == 0
     (path,) = (tmp_path / "other" / "trees").glob("2*/run.json")
     record = json.loads(path.read_text())
+    shown = capsys.readouterr()
+    assert (json.loads(shown.out), shown.err) == (record, "")
     assert record["metrics"]["accuracy"] > 0.5
     assert record["parameters"]["max_iter"] == 3
 

@@ -354,7 +354,33 @@ CASES = [
     Case(
         "copy of the label",
         columns(code=[5, 9] * (N // 2)),
-        notes={"code": "each of its values stands for one class: it reveals the label 'kind'; remove it?"},
+        notes={"code": "each of its values stands for one class: it reveals the label 'kind'; --set drop=COLUMN"},
+    ),
+    Case(
+        "columns left out as asked",
+        columns(code=[5, 9] * (N // 2), word=["a", "b", "c"] * (N // 3), seven=7),
+        settings={"drop": ["code", "seven"]},
+        dropped={"code": "as asked", "seven": "as asked"},
+        types={"word": "category"},
+    ),
+    Case(
+        "identifiers that stay as asked",
+        columns(day=range(N), key=[f"{row:04x}-x" for row in range(N)]),
+        settings={"keep": ["day"]},
+        types={"day": "number"},
+        dropped={"key": "identifier: another value on every row; --set keep=COLUMN keeps it"},
+    ),
+    Case(
+        "unknown column to leave out",
+        SMALL,
+        "No column 'zzz' in the table; it has size, kind. Name the columns to leave out with --set drop=COLUMN.",
+        settings={"drop": ["zzz"]},
+    ),
+    Case(
+        "label left out",
+        SMALL,
+        "The column 'kind' is named as label and as dropped. Name another one with --set drop=",
+        settings={"drop": ["kind"]},
     ),
     Case("only identifiers", columns(size=range(N)), "No column is left to learn from: 'size' (identifier: another"),
     # labels
