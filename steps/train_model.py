@@ -60,6 +60,7 @@ def train_model(
         learning_rate=learning_rate,
         max_leaf_nodes=max_leaf_nodes,
         l2_regularization=l2_regularization,
+        min_samples_leaf=min(20, max(1, len(y) // 20)),  # below 400 rows fewer, or there is hardly a split
         class_weight="balanced" if balance_classes else None,
         categorical_features="from_dtype",
         early_stopping=False,  # by itself it stops early above 10,000 rows, and max_iter is not the number of trees

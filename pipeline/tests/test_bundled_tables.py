@@ -27,21 +27,26 @@ def parts(folder: Path) -> list[pd.DataFrame]:
     return [pd.read_parquet(folder / "artifacts" / "split-data" / part) for part in ("train", "test")]
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", pytest.param("digits", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
 def test_bundled_table_is_as_accurate_as_a_plain_script(name, local_run, tmp_path):
+    """Of five splits on average: one test row of wine is more than the 0.02 that are allowed."""
     frame, label = bundled(name)
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    result = local_run(
-        "--identifier", name.replace("_", "-"), "--data", str(tmp_path / "rows.csv"), "--label", label, *SETS
-    )
-    assert result.status == 0, result.err
-
-    train, test = parts(result.folder)
-    assert len(train) + len(test) == len(frame)
-    plain = OneVsRestClassifier(HistGradientBoostingClassifier(**SETTINGS, early_stopping=False, random_state=0))
-    plain.fit(train.drop(columns=label), train[label].to_numpy(str))
-    accuracy = plain.score(test.drop(columns=label), test[label].to_numpy(str))
-    assert result.record["metrics"]["accuracy"] >= accuracy - 0.02
+    data = ("--identifier", name.replace("_", "-"), "--data", str(tmp_path / "rows.csv"), "--label", label)
+    multiclass = HistGradientBoostingClassifier(**SETTINGS, early_stopping=False, random_state=0)
+    accuracies = []
+    for seed in range(5):
+        result = local_run(*data, *SETS, "--set", f"seed={seed}")
+        assert result.status == 0, result.err
+        train, test = parts(result.folder)
+        assert len(train) + len(test) == len(frame)
+        accuracies.append([result.record["metrics"]["accuracy"]])
+        for plain in (multiclass, OneVsRestClassifier(multiclass)):
+            plain.fit(train.drop(columns=label), train[label].to_numpy(str))
+            accuracies[-1].append(plain.score(test.drop(columns=label), test[label].to_numpy(str)))
+    of_pipeline, of_multiclass, of_one_vs_rest = np.mean(accuracies, axis=0)
+    assert of_pipeline >= max(of_multiclass, of_one_vs_rest) - 0.02, accuracies
 
     model = joblib.load(result.record["model"])
     raw = pd.read_csv(tmp_path / "rows.csv")
