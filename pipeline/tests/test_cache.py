@@ -37,6 +37,7 @@ def test_second_run_takes_every_task_from_the_first_and_has_all_files(local_run)
     assert Path(second.record["model"]).is_relative_to(second.folder)
 
 
+@pytest.mark.slow
 def test_cache_outlives_the_run_that_filled_it(local_run):
     shutil.rmtree(local_run(*ARGUMENTS).folder)
     local_run(*ARGUMENTS)

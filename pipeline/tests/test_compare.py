@@ -69,6 +69,7 @@ def test_failed_and_half_deleted_runs_are_compared_as_far_as_they_go(train, loca
     assert "prepare-data failed: 1 of 5 rows have no label" in shown.err
 
 
+@pytest.mark.slow
 def test_other_test_rows_and_lost_predictions_leave_chance_unknown(train):
     first = train("--set", "max_iter=1")
     train("--set", "max_iter=2")

@@ -93,6 +93,7 @@ def browser(tmp_path):
         yield started
 
 
+@pytest.mark.slow
 def test_report_is_readable_on_a_phone_in_the_dark_and_without_a_mouse_and_loads_nothing(local_run, browser):
     done = local_run("--identifier", "x", "--data", "sample:1400", "--set", "max_iter=2")
     assert done.status == 0

@@ -173,6 +173,7 @@ def test_data_is_uploaded_once(submit, rows, tmp_path):
     assert first.record["parameters"]["source"] == uri
 
 
+@pytest.mark.slow
 def test_schema_of_an_earlier_run_goes_to_the_engine_that_is_held_to_it(submit, local_run, rows, tmp_path):
     rows.to_csv(tmp_path / "rows.csv", index=False)
     data = ("--data", str(tmp_path / "rows.csv"), "--set", "max_iter=1")
