@@ -141,6 +141,8 @@ def tables(draw, unreadable: bool = True) -> Table:
         parameters["weight"] = "the weight"
         weights = draw(st.lists(st.floats(0, 1e300), min_size=2, max_size=4))
         columns["the weight"] = pa.array([weights[i] for i in random.integers(len(weights), size=n)])
+    for name in ("drop", "keep"):
+        parameters[name] = draw(st.lists(st.sampled_from(features), max_size=2))
     return Table(pa.table(columns), label, parameters, "csv" if as_csv else "parquet")
 
 
@@ -170,13 +172,14 @@ def train(table: Table, folder: str) -> tuple[dict, object]:
     def new(kind: type[Artifact]) -> Artifact:
         return kind(uri=os.path.join(folder, f"artifact-{next(made)}"))
 
-    given = {"split_by": "", "group_by": "", "weight": ""} | table.parameters
+    given = {"split_by": "", "group_by": "", "weight": "", "drop": [], "keep": []} | table.parameters
     seed, weight, label = given["seed"], given["weight"], table.label
     source = os.path.join(folder, "source")
     write(table, source)
     dataset, train_part, test_part, features, preprocessor = map(new, (Dataset, Dataset, Dataset, Dataset, Artifact))
     roles = {name: given[name] for name in ("split_by", "group_by", "weight")}
-    codes = steps.prepare_data.python_func(source, label, "", dataset, new(Artifact), **roles)
+    chosen = roles | {name: given[name] for name in ("drop", "keep")}
+    codes = steps.prepare_data.python_func(source, label, "", dataset, new(Artifact), **chosen)
     splitting = roles | {name: given[name] for name in ("test_size", "seed")}
     steps.split_data.python_func(dataset, label, train_part, test_part, **splitting)
     steps.preprocess.python_func(
@@ -232,7 +235,8 @@ def test_run_ends_with_finite_figures_or_with_a_sentence(table):
         patch.setenv("COVERTYPE_RUNS_DIR", folder)
         source = os.path.join(folder, f"rows.{table.format}")
         write(table, source)
-        sets = [part for name, value in assignments.items() for part in ("--set", f"{name}={value}")]
+        as_text = {name: json.dumps(value) if isinstance(value, list) else value for name, value in assignments.items()}
+        sets = [part for name, value in as_text.items() for part in ("--set", f"{name}={value}")]
         status = run.main(["--identifier", "any", "--data", source, f"--label={table.label}", *sets])
         records = list(Path(folder).glob("any/2*/run.json"))
         assert status in ((0, 1) if records else (2,))
