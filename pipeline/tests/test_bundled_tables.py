@@ -30,13 +30,13 @@ def parts(folder: Path) -> list[pd.DataFrame]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
 def test_bundled_table_is_as_accurate_as_a_plain_script(name, local_run, tmp_path):
-    """Of five splits on average: one test row of wine is more than the 0.02 that are allowed."""
+    """Of five splits of a small table on average: one test row of wine is more than the 0.02 that are allowed."""
     frame, label = bundled(name)
     frame.to_csv(tmp_path / "rows.csv", index=False)
     data = ("--identifier", name.replace("_", "-"), "--data", str(tmp_path / "rows.csv"), "--label", label)
     multiclass = HistGradientBoostingClassifier(**SETTINGS, early_stopping=False, random_state=0)
     accuracies = []
-    for seed in range(5):
+    for seed in range(5 if len(frame) < 1000 else 1):
         result = local_run(*data, *SETS, "--set", f"seed={seed}")
         assert result.status == 0, result.err
         train, test = parts(result.folder)
