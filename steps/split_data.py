@@ -28,6 +28,8 @@ def newest_rows(times: "pd.Series", test_size: float) -> "np.ndarray":
     Raises:
         ValueError: the column cannot be put in the order of time, or has only one moment; the message says what to do.
     """
+    import warnings
+
     import pandas as pd
 
     name = times.name
@@ -43,7 +45,8 @@ def newest_rows(times: "pd.Series", test_size: float) -> "np.ndarray":
         readings = []
         for how in ({"format": "ISO8601"}, {"dayfirst": False}, {"dayfirst": True}):
             try:
-                readings.append(pd.to_datetime(times, utc=True, **how))
+                with warnings.catch_warnings(action="ignore"):  # that the day seems to come first
+                    readings.append(pd.to_datetime(times, utc=True, **how))
             except ValueError:
                 continue
             if "format" in how:
