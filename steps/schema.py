@@ -128,11 +128,11 @@ def roles_of(
     roles = {}
     for name, role, flag in (
         (label, "label", "--label"),
-        (weight, "weight", "--set weight="),
-        (split_by, "split", "--set split_by="),
-        (group_by, "group", "--set group_by="),
-        *((name, "dropped", "--set drop=") for name in drop),
-        *((name, "feature", "--set keep=") for name in keep),
+        (weight, "weight", "--set weight=COLUMN"),
+        (split_by, "split", "--set split_by=COLUMN"),
+        (group_by, "group", "--set group_by=COLUMN"),
+        *((name, "dropped", "--set drop=COLUMN") for name in drop),
+        *((name, "feature", "--set keep=COLUMN") for name in keep),
     ):
         if not name and role in ("weight", "split", "group"):
             continue
@@ -149,13 +149,10 @@ def roles_of(
                 "dropped": "the columns to leave out",
                 "feature": "the columns that stay",
             }[role]
-            raise ValueError(
-                f"No column {name!r} in the table; it has {shown}.{hint} Name {what} with {flag}"
-                + ("." if role == "label" else "COLUMN.")
-            )
+            raise ValueError(f"No column {name!r} in the table; it has {shown}.{hint} Name {what} with {flag}.")
         if roles.get(name, role) != role:
             raise ValueError(
-                f"The column {name!r} is named as {roles[name]} and as {role}. Name another one with {flag}"
+                f"The column {name!r} is named as {roles[name]} and as {role}. Name another one with {flag}."
             )
         roles[name] = role
     return roles
