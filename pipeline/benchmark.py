@@ -315,6 +315,7 @@ def plain(source: Path, label: str, folder: Path) -> None:
 
     classifier = HistGradientBoostingClassifier(
         **{name: parameters[name] for name in forest},
+        min_samples_leaf=min(20, max(1, len(train) // 20)),
         class_weight="balanced" if parameters["balance_classes"] else None,
         categorical_features="from_dtype",
         early_stopping=False,

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import datasets
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.multiclass import OneVsRestClassifier
 
@@ -30,23 +31,26 @@ def parts(folder: Path) -> list[pd.DataFrame]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
 def test_bundled_table_is_as_accurate_as_a_plain_script(name, local_run, tmp_path):
-    """Of five splits of a small table on average: one test row of wine is more than the 0.02 that are allowed."""
+    """In each split as one that grows the same trees; as others on average: a test row of wine is more than 0.02."""
     frame, label = bundled(name)
     frame.to_csv(tmp_path / "rows.csv", index=False)
     data = ("--identifier", name.replace("_", "-"), "--data", str(tmp_path / "rows.csv"), "--label", label)
     multiclass = HistGradientBoostingClassifier(**SETTINGS, early_stopping=False, random_state=0)
+    alike = clone(multiclass).set_params(min_samples_leaf=min(20, round(0.8 * len(frame)) // 20))
     accuracies = []
     for seed in range(5 if len(frame) < 1000 else 1):
         result = local_run(*data, *SETS, "--set", f"seed={seed}")
         assert result.status == 0, result.err
         train, test = parts(result.folder)
         assert len(train) + len(test) == len(frame)
-        accuracies.append([result.record["metrics"]["accuracy"]])
-        for plain in (multiclass, OneVsRestClassifier(multiclass)):
+        scores = [result.record["metrics"]["accuracy"]]
+        for plain in (OneVsRestClassifier(alike), OneVsRestClassifier(multiclass), multiclass):
             plain.fit(train.drop(columns=label), train[label].to_numpy(str))
-            accuracies[-1].append(plain.score(test.drop(columns=label), test[label].to_numpy(str)))
-    of_pipeline, of_multiclass, of_one_vs_rest = np.mean(accuracies, axis=0)
-    assert of_pipeline >= max(of_multiclass, of_one_vs_rest) - 0.02, accuracies
+            scores.append(plain.score(test.drop(columns=label), test[label].to_numpy(str)))
+        assert scores[0] >= scores[1] - 0.02
+        accuracies.append(scores)
+    of_pipeline, *of_plain = np.mean(accuracies, axis=0)
+    assert of_pipeline >= max(of_plain) - 0.02, accuracies
 
     model = joblib.load(result.record["model"])
     raw = pd.read_csv(tmp_path / "rows.csv")

@@ -36,6 +36,13 @@ def test_parameters_reach_the_classifier(train):
     assert (parameters["class_weight"], parameters["random_state"]) == ("balanced", 9)
 
 
+def test_table_of_a_few_rows_is_learned(artifact):
+    """With scikit-learn's own 20 rows a leaf there would be no split."""
+    frame, model = pd.DataFrame({"x": np.arange(30.0), "kind": ["cat"] * 15 + ["dog"] * 15}), artifact(Model)
+    train_model.python_func(artifact(Dataset, frame), "kind", class_code=0, class_model=model, max_iter=5)
+    assert (joblib.load(model.path).predict(frame[["x"]]) == (frame["kind"] == "cat")).all()
+
+
 def test_every_tree_asked_for_is_grown_however_many_rows(artifact):
     model = artifact(Model)
     train_model.python_func(artifact(Dataset, simulate(10_500)), "Cover_Type", 2, model, max_iter=150, max_leaf_nodes=3)
