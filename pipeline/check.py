@@ -96,16 +96,13 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
     from steps.reading import damage, open_table
     from steps.schema import describe_table, held_to
 
-    columns = {name: parameters.get(name) or "" for name in ("label", "weight", "split_by", "group_by")}
+    names = ("label", "weight", "split_by", "group_by", "min_class_rows", "drop", "keep")
+    asked = {name: parameters[name] for name in names if parameters.get(name) is not None}
     with TemporaryDirectory() as folder:
         try:
             table, seen = open_table(source.uri, folder, MAX_BYTES_READ)
             is_part = seen["partial"]
-            n_least = parameters.get("min_class_rows") or 0
-            drop, keep = (parameters.get(name) or [] for name in ("drop", "keep"))
-            schema, _, _ = describe_table(
-                table, **columns, min_class_rows=n_least, is_part=is_part, drop=drop, keep=keep
-            )
+            schema, _, _ = describe_table(table, **asked, is_part=is_part)
             schema["notes"] = seen["notes"]
             if parameters.get("schema_from"):
                 former = place_file(parameters["schema_from"], None, Path(folder))

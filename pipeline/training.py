@@ -16,6 +16,7 @@ from kfp import dsl
 
 from steps import combine_models, evaluate_model, prepare_data, preprocess, split_data, train_model
 
+NAMES = ("that is a list of column names", lambda names: all(isinstance(name, str) for name in names))
 # what a value must be beyond its type: a mistake is told before anything starts
 CONDITIONS = {
     "test_size": ("between 0 and 1", lambda value: 0 < value < 1),
@@ -24,8 +25,8 @@ CONDITIONS = {
     "max_leaf_nodes": ("of at least 2", lambda value: value >= 2),
     "l2_regularization": ("of at least 0", lambda value: value >= 0),
     "min_class_rows": ("of at least 0", lambda value: value >= 0),
-    "drop": ("that is a list of column names", lambda names: all(isinstance(name, str) for name in names)),
-    "keep": ("that is a list of column names", lambda names: all(isinstance(name, str) for name in names)),
+    "drop": NAMES,
+    "keep": NAMES,
     "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
 }
 

@@ -115,9 +115,7 @@ def describe_table(
     return schema, kept, classes
 
 
-def roles_of(
-    names: list, label: str, weight: str, split_by: str, group_by: str, drop: list = [], keep: list = []
-) -> dict:
+def roles_of(names: list, label: str, weight: str, split_by: str, group_by: str, drop: list, keep: list) -> dict:
     """Return the role of each column that was named.
 
     Raises:
