@@ -1,9 +1,13 @@
 """The local engine on small pipelines of its own."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -150,6 +154,25 @@ def test_threads_of_tasks_that_run_at_once_add_up_to_the_cores(execute):
     counts = {folder.name: output["parameterValues"]["Output"] for folder, output in outputs.items()}
     side_by_side = max(1, local.CORES // min(3, local.CORES))
     assert counts == {"count-threads": str(local.CORES), "count-threads-2": str(side_by_side)}
+
+
+def test_one_thread_parses_at_a_time(monkeypatch):
+    """In some versions of Python parsers of two threads break each other, in few of their calls."""
+    parse, parsing, alone = ast.parse, threading.Lock(), []
+
+    def slow_parse(source):
+        is_alone = parsing.acquire(blocking=False)
+        alone.append(is_alone)
+        time.sleep(0.01)
+        if is_alone:
+            parsing.release()
+        return parse(source)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(4) as threads:
+        patch.setattr(ast, "parse", slow_parse)
+        found = list(threads.map(local.origins, (f"def f{n}(): ..." for n in range(8))))
+    assert found == [{}] * 8
+    assert alone == [True] * 8
 
 
 def test_tasks_run_where_there_is_no_process_to_fork_from(execute, monkeypatch):
