@@ -74,7 +74,7 @@ def run(
         raise RequestError("--json prints the record of a run, and this command runs nothing. Leave it out.")
     engine, engine_reason = settled.chosen_engine()
     if engine == "local" and not (compile_only or check or isolated):
-        warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").glob("*.py"))
+        warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
 
     from pipeline import compiler, profiles
 

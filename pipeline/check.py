@@ -1,17 +1,21 @@
 """Everything that can be known before a submission: each check passed, failed with what mends it, or was not made."""
 
+import ast
 import builtins
-import dis
+import importlib
 import re
-import types
+import symtable
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import RequestError, graph
 from pipeline.sources import Source, place_file
+
+if TYPE_CHECKING:
+    from steps.tables.schema import Schema
 
 # https://cloud.google.com/vertex-ai/quotas#pipelines
 MAX_TASKS = 10_000
@@ -19,6 +23,7 @@ MAX_ARTIFACTS = 100  # into and out of one task
 MAX_PARAMETER_BYTES = 131_072
 MAX_SOURCE_BYTES = 131_071  # a step's source is one argument of a command: MAX_ARG_STRLEN of linux/binfmts.h
 MAX_CLASSES = MAX_ARTIFACTS - 1
+MODULE_NAMES = {"__name__", "__file__", "__doc__", "__spec__", "__package__", "__loader__", "__builtins__"}
 MAX_BYTES_READ = 200_000_000  # of a table that is read to describe it: some seconds
 
 
@@ -64,7 +69,7 @@ def require(checks: list[Check]) -> None:
 class Description:
     """What was seen of a table before a run."""
 
-    schema: dict[str, Any] | None = None  # see steps.schema.describe_table; None where it could not be read
+    schema: "Schema | None" = None  # None where it could not be read
     problems: tuple[str, ...] = ()  # what makes training impossible
     is_part: bool = False  # whether only its first rows were read
     reason: str = ""  # why it was not read
@@ -76,8 +81,7 @@ class Description:
         Benchmarks of 92,962 and 581,012 rows of 13 columns took 531 and 760 MB: 36 bytes a value beside what the
         processes take by themselves.
         """
-        kept = sum(column["role"] != "dropped" for column in self.schema["columns"])
-        return 500_000_000 + 36 * self.schema["rows"] * kept
+        return 500_000_000 + 36 * self.schema.rows * len(self.schema.kept)
 
 
 def describe(source: Source, parameters: dict[str, Any]) -> Description:
@@ -91,27 +95,24 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
         return Description(reason="the data is not on this machine; prepare-data describes and checks it")
     if "label" not in parameters:
         return Description(reason="the pipeline has no label")
-    import pyarrow as pa
+    from steps.tables.comparing import hold_to
+    from steps.tables.describing import describe as described
+    from steps.tables.files import damage_told
+    from steps.tables.reading import open_table
+    from steps.tables.roles import Roles
 
-    from steps.reading import damage, open_table
-    from steps.schema import describe_table, held_to
-
-    names = ("label", "weight", "split_by", "group_by", "min_class_rows", "drop", "keep")
-    asked = {name: parameters[name] for name in names if parameters.get(name) is not None}
+    roles = {name: parameters.get(name) or "" for name in ("label", "weight", "split_by", "group_by")}
+    lists = {name: tuple(parameters.get(name) or ()) for name in ("drop", "keep")}
     with TemporaryDirectory() as folder:
         try:
-            table, seen = open_table(source.uri, folder, MAX_BYTES_READ)
-            is_part = seen["partial"]
-            schema, _, _ = describe_table(table, **asked, is_part=is_part)
-            schema["notes"] = seen["notes"]
-            if parameters.get("schema_from"):
-                former = place_file(parameters["schema_from"], None, Path(folder))
-                schema["findings"] = held_to(schema, former)
-        except (pa.ArrowException, OSError) as error:
-            return Description(problems=(damage(source.name, error),))
+            with damage_told(source.name):
+                table = open_table(source.uri, folder, MAX_BYTES_READ)
+                schema = described(table, Roles(**roles, **lists), parameters.get("min_class_rows") or 0).schema
+                if parameters.get("schema_from"):
+                    hold_to(schema, place_file(parameters["schema_from"], None, Path(folder)))
         except ValueError as error:
             return Description(problems=(str(error),))
-    return Description(schema, tuple(schema["problems"]), is_part)
+    return Description(schema, tuple(schema.problems), table.is_part)
 
 
 def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Description) -> list[Check]:
@@ -145,25 +146,46 @@ def of_names(job_id: str, display_name: str, labels: dict[str, str]) -> str:
 
 
 def unresolved_names(source: str) -> set[str]:
-    """Return the names that a shipped source uses and does not have: those that exist only where it was written."""
-    namespace: dict[str, Any] = {}
-    code = compile(source, "shipped source", "exec")
-    exec(code, namespace)
-    used = {
-        instruction.argval
-        for inner in code_objects(code)
-        for instruction in dis.get_instructions(inner)
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
-    return used - namespace.keys() - vars(builtins).keys()
+    """Return the names that a source uses and does not have: those that exist only where it was written.
+
+    They are resolved as Python does it, by its own symbol tables; nothing is executed.
+    """
+    tables = [*_symbol_tables(symtable.symtable(source, "shipped source", "exec"))]
+    used = {symbol.get_name() for table in tables for symbol in table.get_symbols() if _is_global_use(symbol, table)}
+    known = {symbol.get_name() for symbol in tables[0].get_symbols() if _is_bound(symbol)}
+    declared = {symbol.get_name() for table in tables for symbol in table.get_symbols() if _is_made_global(symbol)}
+    missing = used - known - declared - MODULE_NAMES - vars(builtins).keys()
+    return missing - _star_names(source) if missing else missing
 
 
-def code_objects(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Yield the code of a module and of all functions in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from code_objects(constant)
+def _symbol_tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    """Yield the symbol table of a module and those of all scopes in it."""
+    yield table
+    for child in table.get_children():
+        yield from _symbol_tables(child)
+
+
+def _is_global_use(symbol: symtable.Symbol, table: symtable.SymbolTable) -> bool:
+    """Return whether a scope looks a name up in the module."""
+    return symbol.is_referenced() and (symbol.is_global() or table.get_type() == "module")
+
+
+def _is_bound(symbol: symtable.Symbol) -> bool:
+    return symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+
+
+def _is_made_global(symbol: symtable.Symbol) -> bool:
+    return symbol.is_declared_global() and _is_bound(symbol)
+
+
+def _star_names(source: str) -> set[str]:
+    """Return the names that a source imports by a star, as KFP's own first lines do."""
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            module = importlib.import_module(node.module)
+            names |= {*getattr(module, "__all__", (name for name in vars(module) if not name.startswith("_")))}
+    return names
 
 
 def _limits(spec: dict[str, Any]) -> str:
@@ -190,12 +212,13 @@ def _steps(spec: dict[str, Any]) -> str:
                 f"{step} ships {len(source.encode()):,} bytes of source, and Linux takes {MAX_SOURCE_BYTES:,} as one "
                 "argument of a command. Ship fewer additional_funcs."
             )
-        missing = unresolved_names(source)
-        if missing:
-            raise Failed(
-                f"{step} names {', '.join(sorted(missing))}, which its shipped source does not have. "
-                "Import or define it inside the function, or name the function in additional_funcs."
-            )
+        for file, text in graph.sources(container).items():
+            if missing := unresolved_names(text):
+                where = f", in {file}," if file else ""
+                raise Failed(
+                    f"{step}{where} names {', '.join(sorted(missing))}, which its shipped source does not have. "
+                    "Import or define it inside the function, or name the function in additional_funcs."
+                )
     return f"{len(containers)} steps name nothing that is only here"
 
 
@@ -234,9 +257,8 @@ def _table(described: Description) -> str:
         raise Failed("\n".join(described.problems[:4]))
     if schema is None:
         raise NotChecked(described.reason)
-    n_features = sum(column["role"] == "feature" for column in schema["columns"])
-    found = f"{schema['rows']:,} rows, {n_features:,} columns to learn from, {len(schema['classes'])} classes in "
-    found += repr(schema["label"])
+    found = f"{schema.rows:,} rows, {len(schema.features):,} columns to learn from, {len(schema.classes)} classes in "
+    found += repr(schema.label)
     if described.is_part:
         raise NotChecked(f"only its beginning was read, {found}; prepare-data reads all")
     return found

@@ -1,13 +1,12 @@
 """What the user sees: progress on standard error, results on standard output."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -20,6 +19,9 @@ from pipeline.compare import Comparison
 from pipeline.graph import Node
 from pipeline.runs import Run, Task
 from pipeline.sources import Source
+
+if TYPE_CHECKING:
+    from steps.tables.schema import Column
 
 # names and messages may come from the data: they are shown as they are, not read as markup
 progress_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -150,44 +152,42 @@ def show_description(described: Description, source: Source, profile: str, reaso
     schema = described.schema
     if schema is None:
         return
-    from steps.schema import table_notes
-
-    columns = schema["columns"]
+    columns = schema.columns
     part = "the first " if described.is_part else ""
     result_console.print(
-        f"{source.name}: {part}{schema['rows']:,} rows, {len(columns):,} columns, {source.n_bytes:,} bytes"
+        f"{source.name}: {part}{schema.rows:,} rows, {len(columns):,} columns, {source.n_bytes:,} bytes"
     )
     table = Table("column", "type", "role", "missing", "values", "note", box=None, padding=(0, 2, 0, 0))
-    shown = [column for place, column in enumerate(columns) if place < N_COLUMNS_SHOWN or column["note"]]
+    shown = [column for place, column in enumerate(columns) if place < N_COLUMNS_SHOWN or column.note]
     shown = shown[: 3 * N_COLUMNS_SHOWN]
     for column in shown:
-        missing = f"{column['missing']:.1%}" if column["missing"] else ""
-        texts = (repr(column["name"])[1:-1], column["type"], column["role"], missing, _values(column), column["note"])
+        missing = f"{column.missing:.1%}" if column.missing else ""
+        texts = (repr(column.name)[1:-1], column.type, column.role, missing, _values(column), column.note)
         table.add_row(*map(Text, texts))
     Console(width=max(result_console.width, 160), markup=False, highlight=False).print(table)
     if len(shown) < len(columns):
         result_console.print(f"… and {len(columns) - len(shown):,} more columns")
-    classes = schema["classes"]
+    classes = schema.classes
     if classes:
-        result_console.print(f"{len(classes):,} classes in {schema['label']!r}")
+        result_console.print(f"{len(classes):,} classes in {schema.label!r}")
         most, n_rows = max(classes.values()), sum(classes.values())
         for name, count in [*classes.items()][:100]:
             bar = "█" * round(30 * count / most)
             result_console.print(f"  {name[:40]:<20} {count:>12,} {count / n_rows:>6.1%}  {bar}")
-    for note in table_notes(schema):
+    for note in schema.table_notes():
         result_console.print(f"note: {note}")
     if not described.problems:
         result_console.print(f"memory of a run here: about {described.memory / 1e9:.1f} GB")
     result_console.print(f"profile {profile}: {reason}")
 
 
-def _values(column: dict[str, Any]) -> str:
+def _values(column: "Column") -> str:
     """Return the range of a column, or its most frequent values."""
-    if "min" in column:
-        low, high = (f"{end:.6g}" if isinstance(end, float) else str(end) for end in (column["min"], column["max"]))
+    if column.min is not None:
+        low, high = (f"{end:.6g}" if isinstance(end, float) else str(end) for end in (column.min, column.max))
         return f"{low} … {high}"
-    values = [value if len(value) <= 20 else f"{value[:19]}…" for value in [*column.get("values", ())][:3]]
-    more = (column["distinct"] or 0) - len(values)
+    values = [value if len(value) <= 20 else f"{value[:19]}…" for value in [*(column.values or ())][:3]]
+    more = (column.distinct or 0) - len(values)
     return ", ".join(repr(value)[1:-1] for value in values) + (f" and {more:,} more" if more > 0 else "")
 
 
@@ -266,9 +266,9 @@ def _show_notes(run: Run) -> None:
     """Show what of the table was left out, capped or is to be looked at."""
     if not run.schema_file or not os.path.exists(run.schema_file):
         return
-    from steps.schema import shown_notes
+    from steps.tables.schema import read_schema
 
-    notes = shown_notes(json.loads(Path(run.schema_file).read_text("utf-8")))
+    notes = read_schema(run.schema_file).all_notes()
     for note in notes[:N_NOTES_SHOWN]:
         show(f"note: {note}")
     if len(notes) > N_NOTES_SHOWN:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline import RequestError
+from steps.shipping import shipped_files
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     executors = spec["deploymentSpec"]["executors"]
     found = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
     return {step: container for step, container in found.items() if "--function_to_execute" in container["args"]}
+
+
+def sources(container: dict[str, Any]) -> dict[str, str]:
+    """Return the Python that a lightweight component is made of: its own under "", its modules' by their files."""
+    source = container["command"][-1]
+    modules = {file: text for file, text in shipped_files(source).items() if file.endswith(".py")}
+    return {"": source, **modules}
 
 
 def function(container: dict[str, Any]) -> str:

@@ -158,7 +158,7 @@ def _local_files(data: str, label: str) -> Source:
             f"--data {data}: there is no such file in {Path.cwd()}.\n"
             "Name a CSV, gzipped CSV or Parquet file, or take simulated rows with --data sample."
         )
-    from steps.reading import table_files
+    from steps.tables.files import table_files
 
     try:
         files = tuple(map(Path, table_files(pattern)))
@@ -287,7 +287,7 @@ def _check_label(label: str, columns: list[str], data: str) -> None:
 
 def _columns(name: str, file: BinaryIO) -> list[str]:
     """Return the names of a table's columns, having read its beginning."""
-    from steps.reading import table_head
+    from steps.tables.csv_files import table_head
 
     with file:
         try:

@@ -14,7 +14,12 @@ from typing import List
 
 from kfp import dsl
 
-from steps import combine_models, evaluate_model, prepare_data, preprocess, split_data, train_model
+from steps.combine_models import combine_models
+from steps.evaluate_model import evaluate_model
+from steps.prepare_data import prepare_data
+from steps.preprocess import preprocess
+from steps.split_data import split_data
+from steps.train_model import train_model
 
 NAMES = ("that is a list of column names", lambda names: all(isinstance(name, str) for name in names))
 # what a value must be beyond its type: a mistake is told before anything starts
@@ -86,33 +91,21 @@ def training(
     )
     prepared.set_display_name("Prepare data")
 
-    parts = split_data(
-        dataset=prepared.outputs["dataset"],
-        label=label,
-        test_size=test_size,
-        seed=seed,
-        split_by=split_by,
-        group_by=group_by,
-        weight=weight,
-    )
+    parts = split_data(dataset=prepared.outputs["dataset"], test_size=test_size, seed=seed)
     parts.set_display_name("Split data")
 
-    features = preprocess(
-        train=parts.outputs["train"], test=parts.outputs["test"], label=label, weight=weight, seed=seed
-    )
+    features = preprocess(train=parts.outputs["train"], test=parts.outputs["test"], seed=seed)
     features.set_display_name("Preprocess")
 
     with dsl.ParallelFor(prepared.outputs["Output"], name="classes") as class_code:
         class_model = train_model(
             train_features=features.outputs["train_features"],
-            label=label,
             class_code=class_code,
             max_iter=max_iter,
             learning_rate=learning_rate,
             max_leaf_nodes=max_leaf_nodes,
             l2_regularization=l2_regularization,
             balance_classes=balance_classes,
-            weight=weight,
             seed=seed,
         )
         class_model.set_display_name("Train class model")
@@ -121,9 +114,8 @@ def training(
         class_models=dsl.Collected(class_model.outputs["class_model"]),
         preprocessor=features.outputs["preprocessor"],
         train=parts.outputs["train"],
-        label=label,
     )
     combined.set_display_name("Combine models")
 
-    evaluation = evaluate_model(model=combined.outputs["model"], test=parts.outputs["test"], label=label)
+    evaluation = evaluate_model(model=combined.outputs["model"], test=parts.outputs["test"])
     evaluation.set_display_name("Evaluate model")

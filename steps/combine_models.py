@@ -18,7 +18,6 @@ def combine_models(
     class_models: Input[List[Model]],
     preprocessor: Input[Artifact],
     train: Input[Dataset],
-    label: str,
     model: Output[Model],
 ):
     """Join the class models and the preprocessor into one classifier of all classes that takes raw rows.
@@ -27,10 +26,9 @@ def combine_models(
     installed. It takes the columns that it needs by name, in whatever order and with whatever others they come.
 
     Args:
-        class_models: One fitted classifier a class, each class against the rest.
+        class_models: One fitted classifier a class, each class against the rest, with its code in class_code_.
         preprocessor: Preprocessor fitted on the training rows, with the names of their columns in its metadata.
-        train: Training rows as Parquet, for the names of the classes.
-        label: Name of the column that holds the classes.
+        train: Training rows as Parquet, for the names of the classes; the label's name is in the metadata.
 
     Returns:
         model: Folder with the fitted scikit-learn Pipeline in model.joblib.
@@ -46,24 +44,23 @@ def combine_models(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import LabelBinarizer
 
+    label = train.metadata["label"]
     classes = classes_of(pd.read_parquet(train.path, columns=[label])[label])
-    # sorted, since loops may finish in any order
-    class_models = sorted(class_models, key=lambda class_model: class_model.metadata["class_code"])
-    classifier = OneVsRestClassifier(HistGradientBoostingClassifier())
-    classifier.estimators_ = [joblib.load(class_model.path) for class_model in class_models]
     # text as objects, since numpy's own text drops characters of code 0 at the end
     names = np.array(classes, dtype=object if isinstance(classes[0], str) else None)
+    classifier = OneVsRestClassifier(HistGradientBoostingClassifier())
+    # sorted, since loops may finish in any order
+    loaded = [joblib.load(class_model.path) for class_model in class_models]
+    classifier.estimators_ = sorted(loaded, key=lambda estimator: estimator.class_code_)
     classifier.label_binarizer_ = LabelBinarizer().fit(names)
     classifier.classes_ = classifier.label_binarizer_.classes_ = names
     classifier.label_binarizer_.y_type_ = "multiclass"  # of two classes, too, each has a model of its own
 
-    os.makedirs(model.path)
+    os.makedirs(model.path, exist_ok=True)
     file = os.path.join(model.path, "model.joblib")
     joblib.dump(make_pipeline(*joblib.load(preprocessor.path), classifier), file)
-    model.framework = "scikit-learn"
-    model.metadata["file"] = "model.joblib"
     with open(file, "rb") as written:
-        model.metadata["sha256"] = hashlib.file_digest(written, "sha256").hexdigest()
-    model.metadata["columns"] = preprocessor.metadata["inputs"]
-    model.metadata["label"] = label
-    model.metadata["classes"] = [str(name) for name in classes]
+        sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+    model.framework = "scikit-learn"
+    model.metadata.update(file="model.joblib", sha256=sha256, columns=preprocessor.metadata["inputs"])
+    model.metadata.update(label=label, classes=[str(name) for name in classes])

@@ -1,4 +1,4 @@
-"""Pure functions that several steps share; KFP pastes their source in front of each step that names them."""
+"""A small pure function that two steps name in their additional_funcs: KFP pastes its source in front of each."""
 
 from typing import TYPE_CHECKING
 

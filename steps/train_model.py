@@ -14,7 +14,6 @@ from steps.shared import classes_of
 )
 def train_model(
     train_features: Input[Dataset],
-    label: str,
     class_code: int,
     class_model: Output[Model],
     max_iter: int = 100,
@@ -22,38 +21,35 @@ def train_model(
     max_leaf_nodes: int = 63,
     l2_regularization: float = 1.0,
     balance_classes: bool = False,
-    weight: str = "",
     seed: int = 0,
 ):
     """Train a gradient boosting classifier that tells one class from all others.
 
     Args:
-        train_features: Transformed training rows, their labels and weights as Parquet.
-        label: Name of the column that holds the classes.
+        train_features: Transformed training rows, their labels and weights as Parquet, whose names are in the
+            metadata. Of weights only the ratios count.
         class_code: Code of the class to recognise: its place among the sorted class names.
         max_iter: Number of trees.
         learning_rate: Weight of each tree, above 0.
         max_leaf_nodes: Largest number of leaves of a tree, at least 2.
         l2_regularization: Penalty on large leaf values, 0 for none; rare classes need some.
         balance_classes: Whether the rows of the class weigh as much as all the others together.
-        weight: Column of the rows' weights, of which only the ratios count; empty for equal ones.
         seed: Seed of the trainer.
 
     Returns:
-        class_model: Fitted scikit-learn HistGradientBoostingClassifier, a joblib file.
+        class_model: Fitted scikit-learn HistGradientBoostingClassifier with its code in class_code_, a joblib file.
     """
     import joblib
     import pandas as pd
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     frame = pd.read_parquet(train_features.path)
-    labels, sample_weight = frame[label], None
-    if weight:
-        # around 1, so that the penalty on leaf values means the same in whatever unit they are
-        sample_weight = frame[weight] / frame[weight].max()
-        sample_weight /= sample_weight.mean()
+    label, weight = train_features.metadata["label"], train_features.metadata.get("weight")
     X = frame.drop(columns=[label, weight] if weight else label)
-    y = labels == classes_of(labels)[class_code]
+    y = frame[label] == classes_of(frame[label])[class_code]
+    # around 1, so that the penalty on leaf values means the same in whatever unit they are
+    sample_weight = frame[weight] / frame[weight].max() if weight else None
+    sample_weight = sample_weight / sample_weight.mean() if weight else None
 
     classifier = HistGradientBoostingClassifier(
         max_iter=max_iter,
@@ -67,9 +63,9 @@ def train_model(
         random_state=seed,
     ).fit(X, y, sample_weight=sample_weight)
 
+    classifier.class_code_ = class_code  # with the model, since KFP leaves the metadata of collected artifacts empty
     joblib.dump(classifier, class_model.path)
     class_model.framework = "scikit-learn"
-    class_model.metadata["class_code"] = class_code
-    class_model.metadata["rows"] = len(y)
-    class_model.metadata["positive_rows"] = int(y.sum())
-    class_model.metadata["trees"] = classifier.n_iter_
+    class_model.metadata.update(
+        class_code=class_code, rows=len(y), positive_rows=int(y.sum()), trees=classifier.n_iter_
+    )

@@ -24,6 +24,7 @@ from pipeline.engines.orchestrator import Command, Hooks, run_graph
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
+from steps.shipping import shipped_files
 
 # before Python 3.11.8, parsers in two threads may break each other: github.com/python/cpython/issues/106905
 PARSING = threading.Lock()
@@ -68,11 +69,13 @@ class LocalEngine:
         """Run a compiled pipeline to its end; see pipeline.engines.Engine."""
         compiled = graph.load(spec)
         runs_dir = self.settings.runs_dir
+        containers = graph.containers(compiled).values()
         if self.isolated:
             tasks = IsolatedTasks(run, progress, _environments(compiled, runs_dir / ".environments", progress))
             cache_dir = runs_dir / ".cache-isolated"  # what ran with the packages of here proves nothing
         else:
-            warm.preload(container["command"][-1] for container in graph.containers(compiled).values())
+            texts = [text for container in containers for text in graph.sources(container).items()]
+            warm.preload((text for _, text in texts), {file.partition("/")[0] for file, _ in texts})
             tasks = Tasks(run, progress)
             cache_dir = runs_dir / ".cache"
         with tasks.stopped_by_signals():
@@ -199,15 +202,22 @@ def _environments(spec: dict[str, Any], root: Path, progress: Progress) -> dict[
 
 
 def origins(source: str) -> dict[str, tuple[str, int]]:
-    """Return the file and line at which the functions of a shipped source were written, where they still stand so."""
+    """Return the file and line at which the parts of a shipped source were written.
+
+    Functions stand under their names where they still stand so; modules that it ships under their files' names.
+    """
     with PARSING:
         return _origins(source)
 
 
 @cache
 def _origins(source: str) -> dict[str, tuple[str, int]]:
+    found = {file: (file, 1) for file in shipped_files(source)}
+    for file, text in shipped_files(source).items():
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if (ROOT / file).read_text("utf-8") == text:
+                found[file] = (str(ROOT / file), 1)
     shipped = {node.name: ast.dump(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
-    found = {}
     for module in tuple(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if not file or not shipped.keys() & vars(module).keys() or not Path(file).is_relative_to(ROOT):

@@ -23,8 +23,13 @@ _LOCK = threading.Lock()
 _PREPARATION = spawn.get_preparation_data
 
 
-def preload(sources: Iterable[str]) -> None:
-    """Start the warm process, which imports in the background what these Python sources import."""
+def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None:
+    """Start the warm process, which imports in the background what these Python sources import.
+
+    Args:
+        sources: Texts of Python modules.
+        shipped: Names of top-level packages that come with the spec, and are not to be imported from here.
+    """
     if START_METHOD != "forkserver":
         return
     modules = {WORKER}
@@ -34,8 +39,8 @@ def preload(sources: Iterable[str]) -> None:
                 modules |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    # Python's own modules are there soon, a cloud SDK is slow and seldom needed here, and steps come with the spec
-    left_out = sys.stdlib_module_names | {"google", "kfp", "steps"}
+    # Python's own modules are there soon, and a cloud SDK is slow and seldom needed here
+    left_out = sys.stdlib_module_names | {"google", "kfp", "pipeline", *shipped}
     modules = {module for module in modules if module.split(".")[0] not in left_out}
     server = forkserver._forkserver  # the standard library has no public name for what is needed of it here
     preloaded = set(server._preload_modules) if server._forkserver_pid else set()

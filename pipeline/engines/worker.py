@@ -31,7 +31,8 @@ class Work:
     log: str
     environment: dict[str, str]  # whole: the warm process may be older than a variable
     threads: int  # of OpenMP and BLAS
-    origins: dict[str, tuple[str, int]]  # file and line that the functions of the source were written at
+    # file and line that the functions of the source, by their names, and its modules, by their files, were written at
+    origins: dict[str, tuple[str, int]]
     user_folder: str  # that files are named from
 
     def to_json(self) -> str:
@@ -85,7 +86,7 @@ def load(work: Work) -> types.ModuleType:
 
 def own_files(work: Work) -> set[str]:
     """Return the names of the files that the user wrote of what the step executes, as tracebacks have them."""
-    return {file for file, _ in work.origins.values()} | {_file_name(work)}
+    return {file for file, _ in work.origins.values()} | work.origins.keys() | {_file_name(work)}
 
 
 def _file_name(work: Work) -> str:
@@ -106,7 +107,7 @@ def explain(error: BaseException, work: Work) -> str:
         return message
     told = f"{type(error).__name__}: {message}"
     if own:
-        file = own[-1].filename
+        file, _ = work.origins.get(own[-1].filename, (own[-1].filename, 1))
         near = os.path.relpath(file, work.user_folder) if os.path.isabs(file) else file
         told += f"\n  {near}:{own[-1].lineno} in {own[-1].name}: {own[-1].line}"
     return told

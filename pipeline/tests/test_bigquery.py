@@ -6,7 +6,7 @@ from kfp.dsl import Artifact, Dataset
 
 from pipeline import RequestError, sources
 from pipeline.tests.bigquery_server import BigQueryServer
-from steps import prepare_data
+from steps.prepare_data import prepare_data
 
 TABLE = "demo.covertype_dataset.covertype"
 

@@ -211,7 +211,7 @@ def test_large_table_is_described_by_its_first_rows(tmp_path, rows, monkeypatch)
     source = Source("rows", str(tmp_path / "rows"), "", size, "", (tmp_path / "rows",))
     described = check.describe(source, {"label": "Cover_Type"})
     assert described.is_part
-    assert 1000 <= described.schema["rows"] < 1400
+    assert 1000 <= described.schema.rows < 1400
 
 
 def test_later_run_is_held_to_the_schema_of_an_earlier_one(local_run, rows, tmp_path):

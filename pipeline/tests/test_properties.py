@@ -25,7 +25,13 @@ from pyarrow import csv, parquet
 from threadpoolctl import threadpool_limits
 
 import run
-import steps
+from pipeline import ROOT
+from steps.combine_models import combine_models
+from steps.evaluate_model import evaluate_model
+from steps.prepare_data import prepare_data
+from steps.preprocess import preprocess
+from steps.split_data import split_data
+from steps.train_model import train_model
 
 EXAMPLES = int(os.environ.get("COVERTYPE_EXAMPLES", "0"))
 COMMON = {"deadline": None, "derandomize": not EXAMPLES, "suppress_health_check": list(HealthCheck), "database": None}
@@ -162,7 +168,7 @@ def said_by_a_step(error: Exception) -> bool:
     """Whether a step raised the error itself, in its own words."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     line = linecache.getline(frame.filename, frame.lineno).strip()
-    return type(error) is ValueError and Path(frame.filename).parent.name == "steps" and line.startswith("raise")
+    return type(error) is ValueError and (ROOT / "steps") in Path(frame.filename).parents and line.startswith("raise")
 
 
 def train(table: Table, folder: str) -> tuple[dict, object]:
@@ -173,28 +179,22 @@ def train(table: Table, folder: str) -> tuple[dict, object]:
         return kind(uri=os.path.join(folder, f"artifact-{next(made)}"))
 
     given = {"split_by": "", "group_by": "", "weight": "", "drop": [], "keep": []} | table.parameters
-    seed, weight, label = given["seed"], given["weight"], table.label
+    seed, label = given["seed"], table.label
     source = os.path.join(folder, "source")
     write(table, source)
     dataset, train_part, test_part, features, preprocessor = map(new, (Dataset, Dataset, Dataset, Dataset, Artifact))
-    roles = {name: given[name] for name in ("split_by", "group_by", "weight")}
-    chosen = roles | {name: given[name] for name in ("drop", "keep")}
-    codes = steps.prepare_data.python_func(source, label, "", dataset, new(Artifact), **chosen)
-    splitting = roles | {name: given[name] for name in ("test_size", "seed")}
-    steps.split_data.python_func(dataset, label, train_part, test_part, **splitting)
-    steps.preprocess.python_func(
-        train_part, test_part, label, features, new(Dataset), preprocessor, weight=weight, seed=seed
-    )
+    chosen = {name: given[name] for name in ("split_by", "group_by", "weight", "drop", "keep")}
+    codes = prepare_data.python_func(source, label, "", dataset, new(Artifact), **chosen)
+    split_data.python_func(dataset, train_part, test_part, test_size=given["test_size"], seed=seed)
+    preprocess.python_func(train_part, test_part, features, new(Dataset), preprocessor, seed=seed)
     class_models = [new(Model) for _ in codes]
     for code, class_model in zip(codes, class_models, strict=True):
         balance = given["balance_classes"]
-        steps.train_model.python_func(
-            features, label, code, class_model, max_iter=2, balance_classes=balance, weight=weight, seed=seed
-        )
+        train_model.python_func(features, code, class_model, max_iter=2, balance_classes=balance, seed=seed)
     model, metrics = new(Model), new(Metrics)
-    steps.combine_models.python_func(class_models, preprocessor, train_part, label, model)
+    combine_models.python_func(class_models, preprocessor, train_part, model)
     outputs = metrics, new(ClassificationMetrics), new(HTML), new(Dataset)
-    steps.evaluate_model.python_func(model, test_part, label, *outputs)
+    evaluate_model.python_func(model, test_part, *outputs)
     classifier = joblib.load(os.path.join(model.path, "model.joblib"))
     raw = parquet.read_table(dataset.path).replace_schema_metadata(None).to_pandas()
     predicted = classifier.predict(raw[raw.columns[::-1]])

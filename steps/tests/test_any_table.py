@@ -24,7 +24,7 @@ from kfp.dsl import Artifact, Dataset
 from pyarrow import parquet
 
 from pipeline import RequestError, sources
-from steps import prepare_data
+from steps.prepare_data import prepare_data
 
 N = 24  # rows of the tables that are made column by column
 KINDS = ["cat", "dog"] * (N // 2)

@@ -7,20 +7,23 @@ import pandas as pd
 import pytest
 from kfp.dsl import Artifact, Dataset, Model
 
-from steps import combine_models, preprocess, train_model
+from steps.combine_models import combine_models
+from steps.preprocess import preprocess
+from steps.train_model import train_model
 
 
 @pytest.fixture
 def combine(artifact):
     def run(frame, label, order=reversed):
-        train, features, preprocessor, model = (artifact(kind) for kind in (Dataset, Dataset, Artifact, Model))
-        frame.to_parquet(train.path)
-        preprocess.python_func(train, train, label, features, artifact(Dataset), preprocessor)
+        features, preprocessor, model = (artifact(kind) for kind in (Dataset, Artifact, Model))
+        train = artifact(Dataset, frame, label=label)
+        preprocess.python_func(train, train, features, artifact(Dataset), preprocessor)
         class_models = []
         for code in range(frame[label].nunique()):
             class_models.append(artifact(Model))
-            train_model.python_func(features, label, code, class_models[-1], max_iter=10)
-        combine_models.python_func([*order(class_models)], preprocessor, train, label, model)
+            train_model.python_func(features, code, class_models[-1], max_iter=10)
+            class_models[-1].metadata.clear()  # as KFP leaves it of collected artifacts
+        combine_models.python_func([*order(class_models)], preprocessor, train, model)
         return model
 
     return run

@@ -15,7 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from skrub import TableVectorizer, ToCategorical
 
-from steps import evaluate_model
+from steps.evaluate_model import evaluate_model
 
 
 @pytest.fixture
@@ -36,12 +36,15 @@ def evaluate(artifact, fitted):
 
     def run(frame, label="Cover_Type", pipeline=None, **metadata):
         pipeline = pipeline or fitted(frame, label)
-        model, test = artifact(Model, **metadata), artifact(Dataset, frame, source="somewhere")
+        model = artifact(Model, **{"columns": [name for name in frame if name != label]} | metadata)
+        counts = frame[label].astype(str).value_counts().to_dict()
+        facts = {"source": "somewhere", "fingerprint": "f" * 64, "classes": counts, "duplicates_in_train": 0}
+        test = artifact(Dataset, frame, label=label, **facts)
         kinds = {"metrics": Metrics, "confusion": ClassificationMetrics, "report": HTML, "predictions": Dataset}
         outputs = {name: artifact(kind) for name, kind in kinds.items()}
         Path(model.path).mkdir()
         joblib.dump(pipeline, Path(model.path) / "model.joblib")
-        macro_f1 = evaluate_model.python_func(model, test, label, **outputs)
+        macro_f1 = evaluate_model.python_func(model, test, **outputs)
         return SimpleNamespace(
             pipeline=pipeline,
             macro_f1=macro_f1,

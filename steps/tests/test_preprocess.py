@@ -9,7 +9,7 @@ import pytest
 from kfp.dsl import Artifact, Dataset
 from pyarrow import parquet
 
-from steps import preprocess
+from steps.preprocess import preprocess
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def mixed():
 
 def process(train, test, label, artifact):
     outputs = artifact(Dataset), artifact(Dataset), artifact(Artifact)
-    parts = (artifact(Dataset, part.reset_index(drop=True)) for part in (train, test))
-    preprocess.python_func(*parts, label, *outputs)
+    parts = (artifact(Dataset, part.reset_index(drop=True), label=label) for part in (train, test))
+    preprocess.python_func(*parts, *outputs)
     return pd.read_parquet(outputs[0].path), pd.read_parquet(outputs[1].path), outputs[2]
 
 
@@ -85,11 +85,12 @@ def arrow(column, type_=None):
 
 
 def process_table(table, artifact, label="y", weight=""):
-    train, test, train_X, test_X = (artifact(Dataset) for _ in range(4))
+    train, test = (artifact(Dataset, label=label, weight=weight) for _ in range(2))
+    train_X, test_X = artifact(Dataset), artifact(Dataset)
     parquet.write_table(table.slice(0, 300), train.path)
     parquet.write_table(table.slice(300), test.path)
     preprocessor = artifact(Artifact)
-    preprocess.python_func(train, test, label, train_X, test_X, preprocessor, weight=weight)
+    preprocess.python_func(train, test, train_X, test_X, preprocessor)
     raw = pd.read_parquet(test.path)
     again = joblib.load(preprocessor.path).transform(raw.assign(more=1)[[*raw.columns[::-1], "more"]])
     expected = pd.read_parquet(test_X.path)[preprocessor.metadata["outputs"]]
@@ -150,11 +151,11 @@ def test_of_many_values_the_frequent_are_categories_and_the_rest_one(artifact, a
     table = pa.table({"it": places, "y": ["no", "yes"] * 10_000})
     if as_categories:
         table = table.set_column(0, "it", table["it"].dictionary_encode())
-    train, test = artifact(Dataset), artifact(Dataset)
+    train, test = artifact(Dataset, label="y"), artifact(Dataset)
     parquet.write_table(table.slice(0, 15_000), train.path)
     parquet.write_table(table.slice(15_000), test.path)
     train_X, test_X, preprocessor = artifact(Dataset), artifact(Dataset), artifact(Artifact)
-    preprocess.python_func(train, test, "y", train_X, test_X, preprocessor)
+    preprocess.python_func(train, test, train_X, test_X, preprocessor)
     features = pd.read_parquet(train_X.path)
 
     counts = pd.Series(places[:15_000]).value_counts()

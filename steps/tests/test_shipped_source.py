@@ -1,42 +1,56 @@
 """What KFP ships of a step: guarded once for all steps."""
 
-import dis
+import ast
 import sys
 
 import pytest
 
-import steps
-from pipeline.check import code_objects, unresolved_names
+from pipeline import graph
+from pipeline.check import unresolved_names
+from steps.combine_models import combine_models
+from steps.evaluate_model import evaluate_model
+from steps.prepare_data import prepare_data
+from steps.preprocess import preprocess
+from steps.split_data import split_data
+from steps.train_model import train_model
 
-STEPS = [getattr(steps, name) for name in steps.__all__]
-each_step = pytest.mark.parametrize("step", STEPS, ids=steps.__all__)
+STEPS = [prepare_data, split_data, preprocess, train_model, combine_models, evaluate_model]
+each_step = pytest.mark.parametrize("step", STEPS, ids=[step.name for step in STEPS])
 
 
 def container(step):
     return step.component_spec.implementation.container
 
 
+def sources(step):
+    return graph.sources({"command": container(step).command})
+
+
 @each_step
 def test_shipped_source_names_nothing_that_exists_only_at_home(step):
-    """A step runs where only its own text, that of its additional functions and kfp's names exist."""
-    assert unresolved_names(container(step).command[-1]) == set()
+    """A step runs where only its own text, that of its additional functions and modules, and kfp's names exist."""
+    assert {file: unresolved_names(text) for file, text in sources(step).items()} == {
+        file: set() for file in sources(step)
+    }
 
 
 @each_step
 def test_imports_of_the_shipped_source_are_installed_by_the_step(step):
-    """A package that a step imports stands in its packages_to_install, or a machine without it fails."""
+    """A package that a step or a module of it imports stands in its packages_to_install, or a machine lacks it."""
     # google.api_core and google.auth come with the client of BigQuery
     distributions = {"sklearn": "scikit-learn", "google": "google-cloud-bigquery"}
-    source = container(step).command[-1]
-    imported = {
-        instruction.argval.split(".")[0]
-        for code in code_objects(compile(source, step.name, "exec"))
-        for instruction in dis.get_instructions(code)
-        if instruction.opname == "IMPORT_NAME"
-    }
-    standard = sys.stdlib_module_names | {"kfp"}
-    installed = " ".join(container(step).command)
-    for module in imported - standard:
+    imported = set()
+    for node in (node for text in sources(step).values() for node in ast.walk(ast.parse(text))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(node.module)
+    own = {file.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for file in sources(step)}
+    assert {name for name in imported if name.startswith("steps")} <= own
+    packages = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names - {"kfp", "steps"}
+    installed = " ".join(container(step).command[:-1])
+    for module in packages:
         assert f"'{distributions.get(module, module)}==" in installed
 
 

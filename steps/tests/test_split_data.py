@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from kfp.dsl import Dataset
 
-from steps import split_data
+from steps.split_data import split_data
 
 
 def split(frame, label, artifact, **settings):
     train, test = artifact(Dataset), artifact(Dataset)
-    dataset = artifact(Dataset, frame, source="here")
-    split_data.python_func(dataset=dataset, label=label, train=train, test=test, **settings)
+    roles = {role: settings.pop(role) for role in ("weight", "split_by", "group_by") if role in settings}
+    dataset = artifact(Dataset, frame, source="here", label=label, **roles)
+    split_data.python_func(dataset=dataset, train=train, test=test, **settings)
     return train, test
 
 

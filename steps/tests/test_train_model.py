@@ -7,7 +7,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
 
 from pipeline.covertype import simulate
-from steps import train_model
+from steps.train_model import train_model
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def train(rows, artifact):
     def run(**settings):
         model = artifact(Model)
         settings = {"class_code": 2, "max_iter": 5} | settings
-        train_model.python_func(artifact(Dataset, rows), "Cover_Type", class_model=model, **settings)
+        train_model.python_func(artifact(Dataset, rows, label="Cover_Type"), class_model=model, **settings)
         return model
 
     return run
@@ -39,13 +39,14 @@ def test_parameters_reach_the_classifier(train):
 def test_table_of_a_few_rows_is_learned(artifact):
     """With scikit-learn's own 20 rows a leaf there would be no split."""
     frame, model = pd.DataFrame({"x": np.arange(30.0), "kind": ["cat"] * 15 + ["dog"] * 15}), artifact(Model)
-    train_model.python_func(artifact(Dataset, frame), "kind", class_code=0, class_model=model, max_iter=5)
+    train_model.python_func(artifact(Dataset, frame, label="kind"), class_code=0, class_model=model, max_iter=5)
     assert (joblib.load(model.path).predict(frame[["x"]]) == (frame["kind"] == "cat")).all()
 
 
 def test_every_tree_asked_for_is_grown_however_many_rows(artifact):
     model = artifact(Model)
-    train_model.python_func(artifact(Dataset, simulate(10_500)), "Cover_Type", 2, model, max_iter=150, max_leaf_nodes=3)
+    train = artifact(Dataset, simulate(10_500), label="Cover_Type")
+    train_model.python_func(train, 2, model, max_iter=150, max_leaf_nodes=3)
     assert model.metadata["trees"] == 150
 
 
@@ -70,10 +71,10 @@ def weighed(artifact):
     def run(weights, **settings):
         frame = pd.DataFrame({"x": [0, 1] * 200, "Cover_Type": [0, 1, 1, 0] * 100, "weight": weights})
         model = artifact(Model)
-        settings = {"weight": "weight", "max_iter": 20} | settings
-        train_model.python_func(artifact(Dataset, frame), "Cover_Type", 1, model, **settings)
+        train = artifact(Dataset, frame, label="Cover_Type", weight="weight")
+        train_model.python_func(train, 1, model, **{"max_iter": 20} | settings)
         classifier = joblib.load(model.path)
-        assert classifier.feature_names_in_.tolist() == ["x"] if settings["weight"] else ["x", "weight"]
+        assert classifier.feature_names_in_.tolist() == ["x"]
         return classifier.predict_proba(frame.iloc[1:2][[*classifier.feature_names_in_]])[0, 1]
 
     return run

@@ -7,15 +7,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
-from steps import preprocess
-from steps.diagnosis import (
-    class_f1,
-    class_scores,
-    column_importance,
-    confused_pairs,
-    failing_slices,
-    features_of_columns,
-)
+from steps.evaluation.errors import confused_pairs, failing_slices
+from steps.evaluation.importance import column_importance, features_of_columns
+from steps.evaluation.measures import class_f1, class_scores
+from steps.preprocess import preprocess
 
 
 @pytest.fixture
@@ -52,21 +47,22 @@ def test_the_column_that_tells_the_class_is_the_most_important_and_others_are_no
     """Of many columns, only the likely ones are measured."""
     fitted, X, codes = classifier(n_columns)
     came_of = {name.upper(): [name] for name in X} | {"EMPTY": []}
-    found, n_rows = column_importance(fitted, X, codes, came_of)
+    importance = column_importance(fitted, X, codes, came_of)
+    found = importance.table
     assert found.index[0] == "TOLD"
     assert found["importance"].iloc[0] == pytest.approx(2 / 3, abs=0.1)
     assert found["importance"].iloc[1:].abs().max() < 0.05
     assert (found["spread"] >= 0).all()
     assert len(found) == min(n_columns + 1, 15)
-    assert n_rows <= len(X)
-    assert column_importance(fitted, X, codes, came_of)[0].equals(found)
+    assert importance.n_rows <= len(X)
+    assert column_importance(fitted, X, codes, came_of).table.equals(found)
 
 
 def test_importance_is_measured_on_as_many_rows_of_a_rare_class_as_there_are(classifier):
     fitted, X, codes = classifier(3)
     kept = np.flatnonzero(((codes != 2) & (np.arange(900) < 600)) | (np.arange(900) < 12))
-    _, n_rows = column_importance(fitted, X.iloc[kept], codes[kept], {name: [name] for name in X})
-    assert n_rows == len(kept)
+    importance = column_importance(fitted, X.iloc[kept], codes[kept], {name: [name] for name in X})
+    assert importance.n_rows == len(kept)
 
 
 def test_slices_tell_where_the_model_fails_a_missing_value_and_few_rows_too():
@@ -79,9 +75,10 @@ def test_slices_tell_where_the_model_fails_a_missing_value_and_few_rows_too():
     )
     codes = np.arange(400) % 2
     predicted = np.where(X["place"] == "bad", 0, codes)
-    slices, left_out = failing_slices(X, codes, predicted, 2, list(X))
+    found = failing_slices(X, codes, predicted, 2, list(X))
 
-    assert left_out == ["text"]
+    assert found.left_out == ["text"]
+    slices = found.figures
     place = slices["place"]
     assert place.index.tolist() == ["bad", "(missing)", "good", "rare"]
     assert place.loc["bad", "accuracy"] == 0.5
@@ -95,7 +92,7 @@ def test_slices_tell_where_the_model_fails_a_missing_value_and_few_rows_too():
 def test_a_column_of_hardly_any_numbers_has_fewer_slices():
     X = pd.DataFrame({"mostly": [0.0] * 90 + [1.0] * 10, "all_alike": [1] * 100, "flag": [True, False] * 50})
     codes = np.zeros(100, dtype=int)
-    slices, _ = failing_slices(X, codes, codes, 1, ["all_alike", "mostly", "flag"])
+    slices = failing_slices(X, codes, codes, 1, ["all_alike", "mostly", "flag"]).figures
     assert set(slices) == {"mostly", "flag"}
     assert slices["mostly"]["rows"].sum() == 100
 
@@ -103,7 +100,7 @@ def test_a_column_of_hardly_any_numbers_has_fewer_slices():
 def test_numbers_too_small_to_stand_between_others_have_slices():
     X = pd.DataFrame({"tiny": [0.0, 2.2e-309] * 50})
     codes = np.zeros(100, dtype=int)
-    slices, _ = failing_slices(X, codes, codes, 1, ["tiny"])
+    slices = failing_slices(X, codes, codes, 1, ["tiny"]).figures
     assert slices["tiny"]["rows"].sum() == 100
 
 
@@ -119,9 +116,9 @@ def test_features_are_traced_to_their_columns_through_a_model_that_names_them_an
     rows["day"] = pd.date_range("2024-01-01", periods=len(rows), freq="7h")
     rows["day_year_"] = rows["Slope"]
     rows = rows.rename(columns={"Cover_Type": "day_month"})  # a date's feature has this name, too
-    parts = [artifact(Dataset, rows) for _ in range(2)]
+    parts = [artifact(Dataset, rows, label="day_month") for _ in range(2)]
     preprocessor = artifact(Artifact)
-    preprocess.python_func(*parts, "day_month", artifact(Dataset), artifact(Dataset), preprocessor)
+    preprocess.python_func(*parts, artifact(Dataset), artifact(Dataset), preprocessor)
     pipeline = joblib.load(preprocessor.path)
     X = rows.drop(columns="day_month")
     features = pipeline.transform(X)

@@ -8,8 +8,13 @@ import pytest
 from kfp.dsl import Artifact, Dataset
 from pyarrow import dataset
 
-from steps import prepare_data
-from steps.schema import compare_schemas, describe_table, is_identifier, shown_notes
+from steps.prepare_data import prepare_data
+from steps.tables.columns import is_identifier
+from steps.tables.comparing import compare_schemas
+from steps.tables.describing import describe
+from steps.tables.reading import Table
+from steps.tables.roles import Roles
+from steps.tables.schema import Column, read_schema
 
 N = 60
 
@@ -18,13 +23,12 @@ def table(**columns):
     return pa.table({"size": [place % 7 for place in range(N)], "kind": ["cat", "dog"] * (N // 2)} | columns)
 
 
-def described(of, **settings):
-    schema, _, _ = describe_table(dataset.dataset(of), "kind", **settings)
-    return schema
+def described(of, is_part=False, **settings):
+    return describe(Table(dataset.dataset(of), is_part=is_part), Roles("kind"), **settings).schema
 
 
 def column_of(schema, name):
-    return next(column for column in schema["columns"] if column["name"] == name)
+    return next(column for column in schema.columns if column.name == name)
 
 
 def test_column_is_described_by_its_range_or_its_values():
@@ -35,28 +39,23 @@ def test_column_is_described_by_its_range_or_its_values():
             day=pd.date_range("2026-01-01", periods=N),
         )
     )
-    assert column_of(schema, "height") == {
-        "name": "height",
-        "type": "number",
-        "role": "feature",
-        "missing": round(1 / N, 6),
-        "distinct": N - 1,
-        "note": "",
-        "min": 0.0,
-        "max": 14.5,
-    }
-    assert column_of(schema, "word")["values"] == {"a": 40, "b": 20}
-    assert column_of(schema, "day")["max"] == "2026-03-01 00:00:00"
-    assert column_of(schema, "kind")["role"] == "label"
-    assert (schema["rows"], schema["classes"]) == (N, {"cat": 30, "dog": 30})
+    assert column_of(schema, "height") == Column(
+        "height", "number", "feature", missing=round(1 / N, 6), distinct=N - 1, min=0.0, max=14.5
+    )
+    assert column_of(schema, "word").values == {"a": 40, "b": 20}
+    assert column_of(schema, "day").max == "2026-03-01 00:00:00"
+    assert column_of(schema, "kind").role == "label"
+    assert (schema.rows, schema.classes) == (N, {"cat": 30, "dog": 30})
 
 
-def test_schema_is_json_whatever_the_values():
+def test_schema_is_json_whatever_the_values(tmp_path):
     odd = table(
         x=[np.nan, np.inf, -np.inf, *range(N - 3)], y=pa.array([2**64 - 1, *range(N - 1)], pa.uint64()), z=[np.nan] * N
     )
-    text = json.dumps(described(odd), allow_nan=False)
-    assert json.loads(text)["columns"][3]["max"] == 2**64 - 1
+    schema = described(odd)
+    schema.write(str(tmp_path / "schema"))
+    assert json.loads((tmp_path / "schema").read_text())["columns"][3]["max"] == 2**64 - 1
+    assert read_schema(str(tmp_path / "schema")) == schema
 
 
 @pytest.mark.parametrize(
@@ -95,16 +94,16 @@ def test_rows_of_classes_that_are_left_out_count_nowhere():
         1, "kind", pa.array([*["cat", "dog"] * (N // 2 - 1), "eel", "eel"])
     )
     schema = described(of, min_class_rows=3)
-    assert schema["removed_classes"] == {"eel": 2}
-    assert (schema["rows"], schema["classes"]) == (N - 2, {"cat": 29, "dog": 29})
-    assert column_of(schema, "only_eels")["note"] == "every value is missing"
-    assert shown_notes(schema)[0] == "classes of too few rows are left out with their rows: 'eel' (2)"
+    assert schema.removed_classes == {"eel": 2}
+    assert (schema.rows, schema.classes) == (N - 2, {"cat": 29, "dog": 29})
+    assert column_of(schema, "only_eels").note == "every value is missing"
+    assert schema.all_notes()[0] == "classes of too few rows are left out with their rows: 'eel' (2)"
 
 
 def test_part_of_a_table_is_not_refused_for_what_the_rest_may_hold():
     part = table().slice(0, 1)
-    assert described(part)["problems"]
-    assert described(part, is_part=True)["problems"] == []
+    assert described(part).problems
+    assert described(part, is_part=True).problems == []
 
 
 def former_and_now(**changed):
@@ -116,9 +115,9 @@ def former_and_now(**changed):
 
 def test_what_differs_from_an_earlier_run_has_its_verdict():
     former, now = former_and_now(height=["x", "y"] * (N // 2), word=["a", "new"] * (N // 2), more=[1, 2, 3] * (N // 3))
-    del now["columns"][0]  # the size
-    now["classes"] = {"cat": 30, "eel": 30}
-    assert [(found["verdict"], found["text"]) for found in compare_schemas(now, former)] == [
+    del now.columns[0]  # the size
+    now.classes = {"cat": 30, "eel": 30}
+    assert [(found.verdict, found.text) for found in compare_schemas(now, former)] == [
         ("error", "the column 'size' (number) is missing"),
         ("error", "the column 'height' was number and is category"),
         ("warning", "the class 'eel' is new"),
@@ -126,7 +125,7 @@ def test_what_differs_from_an_earlier_run_has_its_verdict():
         ("warning", "'word' has new categories, which count as missing to that run's model: 'new'"),
         ("left out", "the column 'more' is new"),
     ]
-    assert column_of(now, "more")["role"] == "dropped"
+    assert column_of(now, "more").role == "dropped"
 
 
 def test_same_table_differs_in_nothing():
@@ -136,12 +135,12 @@ def test_same_table_differs_in_nothing():
 
 def test_column_that_was_left_out_stays_so_and_one_that_became_constant_is_told():
     former, now = former_and_now(height=[1] * N)
-    former["columns"][0] |= {"role": "dropped", "note": "constant: every row has the same value"}
-    assert [(found["verdict"], found["text"]) for found in compare_schemas(now, former)] == [
+    former.columns[0].drop("constant: every row has the same value")
+    assert [(found.verdict, found.text) for found in compare_schemas(now, former)] == [
         ("warning", "'height' was a feature: constant: every row has the same value"),
         ("left out", "'size' was left out there, too (constant: every row has the same value)"),
     ]
-    assert column_of(now, "size")["role"] == "dropped"
+    assert column_of(now, "size").role == "dropped"
 
 
 def test_step_holds_a_table_to_the_file_of_an_earlier_run(tmp_path, artifact):

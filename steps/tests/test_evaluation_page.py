@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from steps.report import confusion_picture, curves, picture, report_page, shorten, shown, table, weakest_first
+from steps.evaluation.html import shorten, shown, table, weakest_first
+from steps.evaluation.page import report_page
+from steps.evaluation.pictures import confusion_picture, curves
+from steps.evaluation.svg import picture
 
 ATTACK = '<img src=x onerror="alert(1)">&amp;'
 

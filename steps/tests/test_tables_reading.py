@@ -8,16 +8,17 @@ import pytest
 from pyarrow import parquet
 from pyarrow.csv import write_csv
 
-from steps import reading
-from steps.reading import csv_dialect, one_schema, open_table, record_end
+from steps.tables.csv_files import csv_dialect, record_end
+from steps.tables.reading import open_table
+from steps.tables.types import one_schema
 
 
 @pytest.fixture
 def read(tmp_path):
     def of(content, **settings):
         (tmp_path / "table.csv").write_bytes(content)
-        table, seen = open_table(str(tmp_path / "table.csv"), str(tmp_path), **settings)
-        return table.to_table(), seen
+        table = open_table(str(tmp_path / "table.csv"), str(tmp_path), **settings)
+        return table.dataset.to_table(), table
 
     return of
 
@@ -40,7 +41,7 @@ def read(tmp_path):
 )
 def test_dialect_is_the_one_in_which_the_rows_have_the_fields_of_the_header(head, delimiter, decimal_point):
     found = csv_dialect("table.csv", head, is_whole=True)
-    assert (found["delimiter"], found["decimal_point"]) == (delimiter, decimal_point)
+    assert (found.delimiter, found.decimal_point) == (delimiter, decimal_point)
 
 
 FIELDS = ["1", "", '"a"', '"a,b"', '"a\nb"', '"say ""hi"""', '""', "5'11\"", '"\n"']
@@ -73,7 +74,7 @@ def test_blocks_read_one_after_another_give_what_one_reading_gives(tmp_path):
     )
     write_csv(table, tmp_path / "long.csv")
     assert (tmp_path / "long.csv").stat().st_size > 1 << 25  # more than one block
-    found = open_table(str(tmp_path / "long.csv"), str(tmp_path))[0].to_table()
+    found = open_table(str(tmp_path / "long.csv"), str(tmp_path)).dataset.to_table()
     for name in ("word", "many", "kind"):
         assert found.column(name).cast(pa.string()).equals(table.column(name))
     assert found.drop_columns(["word", "many", "kind"]).equals(table.drop_columns(["word", "many", "kind"]))
@@ -83,9 +84,10 @@ def test_what_does_not_fit_into_memory_goes_through_the_folder_in_its_order(read
     content = b"row,kind\n" + b"".join(b"%d,cat\n" % row for row in range(3_200_000))
     whole, _ = read(content)
     (tmp_path / "spilled").mkdir()
-    table, seen = open_table(str(tmp_path / "table.csv"), str(tmp_path / "spilled"), in_memory=1000)
+    seen = open_table(str(tmp_path / "table.csv"), str(tmp_path / "spilled"), in_memory=1000)
+    table = seen.dataset
     assert len([*(tmp_path / "spilled").iterdir()]) == 2
-    assert not seen["partial"]
+    assert not seen.is_part
     assert table.schema == whole.schema
     assert table.to_table(columns=["row"]).column(0).to_pylist() == [*range(3_200_000)]
 
@@ -93,15 +95,15 @@ def test_what_does_not_fit_into_memory_goes_through_the_folder_in_its_order(read
 def test_part_of_a_table_is_called_a_part(read, tmp_path):
     content = b"x,kind\n" + b"123456,cat\n" * 4_000_000
     table, seen = read(content, most_bytes=1 << 20)
-    assert seen["partial"]
+    assert seen.is_part
     assert 1_000_000 < table.num_rows < 4_000_000
     _, seen = read(b"x,kind\n" + b"123456,cat\n" * 10_000, most_bytes=1 << 21)
-    assert not seen["partial"]
+    assert not seen.is_part
 
     parquet.write_table(table, tmp_path / "long.parquet")
-    table, seen = open_table(str(tmp_path / "long.parquet"), str(tmp_path), most_bytes=1000)
-    assert seen["partial"]
-    assert 1000 <= table.count_rows() < 1_000_000
+    seen = open_table(str(tmp_path / "long.parquet"), str(tmp_path), most_bytes=1000)
+    assert seen.is_part
+    assert 1000 <= seen.dataset.count_rows() < 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -123,9 +125,3 @@ def test_type_of_a_column_is_one_that_all_values_have(kinds, kind):
     schema, mixed = one_schema([pa.schema([("x", found)]) for found in kinds])
     assert schema.field("x").type == (kind or pa.string())
     assert mixed == (set() if kind else {"x"})
-
-
-def test_every_function_of_the_module_that_is_shipped_is_in_its_list():
-    shipped = {function.__name__ for function in reading.READING}
-    own = {name for name, value in vars(reading).items() if getattr(value, "__module__", "") == reading.__name__}
-    assert own - shipped == {"table_head"}  # for what is checked before a run

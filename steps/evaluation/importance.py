@@ -1,0 +1,113 @@
+"""What a model leans on: how much accuracy is lost when the values of a column are shuffled."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_selection import f_classif
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import Pipeline
+
+from steps.evaluation.measures import class_scores
+
+MAX_COLUMNS = 15  # that are measured
+SHUFFLES = 5
+# predictions of class models, a second or two of work, and of rows; cells for the memory of a wide table
+MAX_PREDICTIONS, MAX_ROWS_PREDICTED, MAX_CELLS, MAX_CELLS_AT_ONCE = 300_000, 12_000, 40_000_000, 20_000_000
+MIN_ROWS = 60  # of the sample
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What each measured column is worth."""
+
+    # one row a column, the most important first: importance (accuracy lost) and spread (deviation over the shuffles)
+    table: pd.DataFrame
+    n_rows: int  # of the sample
+
+    def ranked(self, columns: list[str]) -> list[str]:
+        """Return columns by their importance, those that were not measured last."""
+        measured = list(self.table.index)
+        return [*measured, *(name for name in columns if name not in self.table.index)]
+
+
+def features_of_columns(pipeline: Pipeline, X: pd.DataFrame, features: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the names of the features that came of each raw column.
+
+    Args:
+        pipeline: Model with skrub's TableVectorizer among its steps; without, a feature is of the column of its name.
+        X: Raw rows.
+        features: The same rows preprocessed by the model; it may name them anew, in the order of the vectorizer.
+    """
+    for step in pipeline:
+        if hasattr(step, "input_to_outputs_"):
+            named = dict(zip(step.all_outputs_, features, strict=True))
+            return {name: [named[output] for output in outputs] for name, outputs in step.input_to_outputs_.items()}
+    return {name: [name] for name in X if name in features}
+
+
+def column_importance(
+    classifier: OneVsRestClassifier,
+    features: pd.DataFrame,
+    codes: np.ndarray,
+    columns: dict[str, list[str]],
+    seed: int = 0,
+) -> Importance:
+    """Measure how much accuracy is lost when the values of a column are shuffled among rows.
+
+    It is measured on a sample with as many rows of each class as there are, up to the same number. Preprocessing works
+    row by row, so the features that came of a column are shuffled in its place. Of many columns those are measured
+    whose features tell the classes apart best by themselves, by analysis of variance.
+
+    Args:
+        classifier: Classifier of the features.
+        features: Preprocessed test rows.
+        codes: Codes of their classes; -1 is none that the model knows.
+        columns: Names of the features that came of each raw column.
+        seed: Seed of the sample and the shuffles.
+    """
+    rng = np.random.default_rng(seed)
+    columns = {name: outputs for name, outputs in columns.items() if len(outputs)}
+    n_classes = len(classifier.classes_)
+    n_predicted = min(MAX_PREDICTIONS / n_classes, MAX_ROWS_PREDICTED, MAX_CELLS / features.shape[1])
+    n_rows = int(max(n_predicted / SHUFFLES / min(len(columns), MAX_COLUMNS), MIN_ROWS))
+    shuffled = rng.permutation(np.flatnonzero(codes >= 0))
+    place_in_class = pd.Series(codes[shuffled]).groupby(codes[shuffled]).cumcount().to_numpy()
+    chosen = np.sort(shuffled[np.argsort(place_in_class, kind="stable")][:n_rows])
+    sample, codes = features.iloc[chosen].reset_index(drop=True), codes[chosen]
+    if len(columns) > MAX_COLUMNS:
+        columns = _most_telling(sample, codes, columns)
+
+    straight = np.tile(np.arange(len(sample)), SHUFFLES)
+    crossed = np.concatenate([rng.permutation(len(sample)) for _ in range(SHUFFLES)])
+    whole = (class_scores(classifier, sample).argmax(axis=1) == codes).mean()
+    # few calls of many rows are faster than many of few; a wide table is taken in parts for its memory
+    at_once = max(1, int(MAX_CELLS_AT_ONCE / (len(straight) * features.shape[1])))
+    names = list(columns)
+    right = []
+    for start in range(0, len(names), at_once):
+        stacked = []
+        for name in names[start : start + at_once]:
+            mixed = sample.iloc[straight].reset_index(drop=True)
+            mixed[columns[name]] = sample[columns[name]].iloc[crossed].reset_index(drop=True)
+            stacked.append(mixed)
+        predicted = class_scores(classifier, pd.concat(stacked, ignore_index=True)).argmax(axis=1)
+        right.append((predicted.reshape(-1, len(sample)) == codes).mean(axis=1).reshape(-1, SHUFFLES))
+    lost = whole - np.concatenate(right)
+    index = pd.Index(names, name="column")
+    found = pd.DataFrame({"importance": lost.mean(axis=1), "spread": lost.std(axis=1)}, index=index)
+    return Importance(found.sort_values("importance", ascending=False, kind="stable"), len(sample))
+
+
+def _most_telling(sample: pd.DataFrame, codes: np.ndarray, columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the columns that have a feature that tells the classes apart best by itself, with their features."""
+    features = [sample[name] for outputs in columns.values() for name in outputs]
+    numbers = np.column_stack(
+        [(values.cat.codes if values.dtype == "category" else values).to_numpy(float) for values in features]
+    )
+    with np.errstate(all="ignore"):
+        tells = np.nan_to_num(f_classif(np.nan_to_num(numbers) + 0, codes)[0])
+    ends = np.cumsum([len(outputs) for outputs in columns.values()])
+    best = np.array([part.max() for part in np.split(tells, ends[:-1])])
+    names = list(columns)
+    return {names[place]: columns[names[place]] for place in np.argsort(-best, kind="stable")[:MAX_COLUMNS]}

@@ -1,0 +1,112 @@
+"""Describe a table before anything is learned from it: its columns, what is left out, what stands in the way."""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from steps.tables.columns import describe_column, is_copy
+from steps.tables.problems import alike_warnings, classes_problems, label_problem, role_problem, too_many_classes
+from steps.tables.reading import Table
+from steps.tables.roles import Roles
+from steps.tables.schema import Column, Schema
+from steps.tables.types import label_column
+
+MAX_CLASSES_COUNTED = 10_000
+VALUES_AT_ONCE = 25_000_000  # of the columns that are looked at together, some hundred MB
+
+
+@dataclass
+class Described:
+    """What a table is, and what of it can be learned from."""
+
+    schema: Schema
+    kept: pa.ChunkedArray | None = None  # which rows are, None for all
+    classes: list[str | int | float | bool] = field(default_factory=list)  # as they are, in order
+
+
+def describe(table: Table, roles: Roles, min_class_rows: int = 0) -> Described:
+    """Describe a table and find what a classifier can be trained on.
+
+    Args:
+        table: The table; of a part of one, a class may not have been seen.
+        roles: What its columns are for.
+        min_class_rows: Classes of fewer rows are left out with their rows.
+
+    Raises:
+        ValueError: a column that was named is not there.
+    """
+    names, label = table.dataset.schema.names, roles.label
+    role_of = roles.by_column(names)
+    schema = Schema(table.dataset.count_rows(), label, notes=table.notes)
+    described = Described(schema)
+    if schema.rows == 0:
+        schema.problems.append("The table has column names but no rows. Add the rows to learn from.")
+        return described
+    if len(names) < 2:
+        schema.problems.append(
+            f"The table has no column but the label {label!r}. Add the columns to learn from; "
+            "where there are some, the file has another delimiter than comma, semicolon, tab or bar."
+        )
+        return described
+    codes = _find_classes(described, table, min_class_rows)
+    if codes is None or schema.rows == 0:
+        return described
+
+    at_once = max(1, VALUES_AT_ONCE // (schema.rows + 1))
+    for start in range(0, len(names), at_once):
+        group = table.dataset.to_table(columns=names[start : start + at_once])
+        for name, values in zip(group.column_names, group.columns, strict=True):
+            values = values if described.kept is None else values.filter(described.kept)
+            role = role_of.get(name, "feature")
+            column = describe_column(name, values, role, is_kept=name in roles.keep)
+            if role == "dropped":
+                column.add_note("as asked", first=True)
+            _note_label(column, values, codes, label, len(described.classes))
+            schema.columns.append(column)
+            if problem := role_problem(name, values, role):
+                schema.problems.append(problem)
+    if not schema.features and not table.is_part:
+        dropped = ", ".join(f"{column.name!r} ({column.note})" for column in schema.columns if column.note)[:400]
+        schema.problems.append(f"No column is left to learn from: {dropped}. Add columns that tell the classes apart.")
+    return described
+
+
+def _find_classes(described: Described, table: Table, min_class_rows: int) -> pa.Array | None:
+    """Fill in the classes and which rows are kept; return the code of the label of each row that is, None for none."""
+    schema, label = described.schema, described.schema.label
+    labels = label_column(table.dataset.to_table(columns=[label]).column(0))
+    if problem := label_problem(labels, label):
+        schema.problems.append(problem)
+        return None
+    labels = labels.dictionary_encode().unify_dictionaries().combine_chunks()
+    counted = labels.value_counts()
+    n_many = pc.sum(pc.greater_equal(counted.field("counts"), min_class_rows)).as_py()
+    if n_many > MAX_CLASSES_COUNTED:
+        schema.problems.append(too_many_classes(label, n_many, pa.types.is_integer(labels.type.value_type)))
+        return None
+    counts = {entry["values"]: entry["counts"] for entry in counted.to_pylist()}
+    rare = {name: count for name, count in counts.items() if count < min_class_rows}
+    described.classes = sorted(counts.keys() - rare.keys())
+    if rare:
+        left_out = pa.array([code for code, name in enumerate(labels.dictionary.to_pylist()) if name in rare])
+        described.kept = pc.invert(pc.is_in(labels.indices, left_out.cast(labels.indices.type)))
+        schema.removed_classes = {str(name): rare[name] for name in sorted(rare)}
+        schema.rows -= sum(rare.values())
+    rows_of = {name: counts[name] for name in described.classes}
+    schema.classes = {str(name): rows for name, rows in rows_of.items()}
+    schema.problems += classes_problems(rows_of, label, len(rare), table.is_part)
+    schema.warnings += alike_warnings(described.classes)
+    return labels.indices if described.kept is None else labels.indices.filter(described.kept)
+
+
+def _note_label(column: Column, values: pa.ChunkedArray, codes: pa.Array, label: str, n_classes: int) -> None:
+    """Note of a feature what it has to do with the label."""
+    if column.role != "feature":
+        return
+    if column.name.strip().lower() == label.strip().lower():
+        column.add_note(f"its name differs from the label {label!r} only in case or spaces")
+    if column.distinct == n_classes > 1 and is_copy(values, codes):
+        column.add_note(
+            f"each of its values stands for one class: it reveals the label {label!r}; --set drop=COLUMN leaves it out"
+        )

@@ -1,0 +1,153 @@
+"""The files of a table: where they are, what they are packed with, and whether they stay as they were."""
+
+import contextlib
+import errno
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+# what is no table, by its first bytes
+OTHERS = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"\xfd7zXZ\0": "compressed with xz",
+    b"BZh": "compressed with bzip2",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"%PDF": "a PDF",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+    b"ARROW1": "an Arrow file",
+    b"\x89HDF": "an HDF5 file",
+    b"SQLite": "an SQLite database",
+    b"\x7fELF": "a program, a binary file",
+}
+
+
+@dataclass(frozen=True)
+class FileMark:
+    """What tells that a file is as it was."""
+
+    path: str
+    size: int  # in bytes
+    changed: int  # nanoseconds since 1970
+
+
+def local_path(uri: str) -> str:
+    """Return the path of a file or a gs:// address, which the service mounts below /gcs."""
+    return f"/gcs/{uri.removeprefix('gs://')}" if uri.startswith("gs://") else uri
+
+
+def table_files(source: str) -> list[str]:
+    """Return the files of a table in the order of their names: of a path, a glob, or a folder of Parquet files.
+
+    Raises:
+        ValueError: there is none, or a folder holds something else.
+    """
+    pattern = local_path(source)
+    if os.path.isdir(pattern):
+        below = sorted(os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names)
+        # _SUCCESS, .crc and the like are what other engines leave beside their files
+        files = [path for path in below if not os.path.relpath(path, pattern).split(os.sep)[-1].startswith(("_", "."))]
+        strange = [path for path in files if not is_parquet(path)]
+        if not files or strange:
+            what = f"holds {os.path.relpath(strange[0], pattern)}, which is no Parquet file" if files else "holds none"
+            raise ValueError(
+                f"{source} is a folder and {what}. A folder is read as one table of Parquet files; "
+                f"name CSV files by a glob, as in {os.path.join(source, '*.csv')}"
+            )
+        return files
+    if os.path.lexists(pattern) and not os.path.exists(pattern):
+        raise ValueError(f"{source} is a symbolic link that leads nowhere or in a circle. Name the file itself.")
+    files = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+    files = [path for path in files if not os.path.isdir(path)]
+    if not files:
+        raise ValueError(f"There is no file {source}. Name a CSV, gzipped CSV or Parquet file with --data.")
+    return files
+
+
+def first_bytes(path: str) -> bytes:
+    """Return the first bytes of a file, which tell what it is.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from None
+
+
+def is_parquet(path: str) -> bool:
+    """Return whether a file is Parquet, by its first bytes.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    return first_bytes(path)[:4] == b"PAR1"
+
+
+def compression_of(name: str, magic: bytes) -> str | None:
+    """Return what a CSV file is compressed with by its first bytes: gzip, zstd or None.
+
+    Raises:
+        ValueError: the bytes are those of a file that is no table.
+    """
+    if not magic:
+        raise ValueError(f"{name} is empty, 0 bytes. Export it again, or leave it out.")
+    for start, codec in PACKED.items():
+        if magic.startswith(start):
+            return codec
+    for start, what in OTHERS.items():
+        if magic.startswith(start):
+            raise ValueError(
+                f"{name} is {what}. A table is a CSV file with a header line, plain or compressed with gzip or zstd, "
+                "or a Parquet file; export it as one of these."
+            )
+    return None
+
+
+def damage(name: str, error: Exception) -> str:
+    """Say in words why Arrow could not read a file."""
+    if getattr(error, "errno", None) == errno.ENOSPC:
+        raise error  # it is the disk, not the file
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if "runcated" in reason or "magic bytes not found" in reason or "footer" in reason:
+        reason = f"it was cut short or is damaged ({reason})"
+    elif getattr(error, "errno", None):
+        reason = error.strerror or reason
+    return f"{name} is not a table that can be read: {reason}. Check the file, or export it again."
+
+
+@contextlib.contextmanager
+def damage_told(name: str) -> Iterator[None]:
+    """Turn what Arrow or the system cannot read meanwhile into words about the table.
+
+    Raises:
+        ValueError: it could not be read.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(damage(name, error)) from error
+
+
+def file_marks(files: list[str]) -> list[FileMark]:
+    """Return the mark of each file."""
+    return [FileMark(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in files]
+
+
+def require_unchanged(marks: list[FileMark]) -> None:
+    """Check that no file has changed since its mark was taken.
+
+    Raises:
+        ValueError: one has.
+    """
+    now = file_marks([mark.path for mark in marks])
+    changed = [old.path for old, new in zip(marks, now, strict=True) if old != new]
+    if changed:
+        raise ValueError(f"{changed[0]} changed while it was read. Run again when nothing writes to it.")

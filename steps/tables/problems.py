@@ -1,0 +1,127 @@
+"""What makes training on a table impossible or doubtful, in words that say what to do."""
+
+import warnings
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from steps.tables.types import plain_column
+
+MAX_CLASSES = 99  # a task of the service takes at most 100 artifacts: a model of each class, and the preprocessor
+MAX_DECIMAL_LABELS = 20  # more different decimal numbers are a quantity
+
+
+def label_problem(labels: pa.ChunkedArray, label: str) -> str:
+    """Say why the labels are no classes; "" where they are."""
+    n_missing, n_rows = labels.null_count, len(labels)
+    if n_missing == n_rows:
+        return f"None of the {n_rows:,} rows has a label in {label!r}. Name another column with --label, or fill it in."
+    if n_missing:
+        first = pc.index(labels.is_null(), True).as_py() + 1
+        return (
+            f"{n_missing:,} of {n_rows:,} rows have no label in {label!r}, the first is data row {first:,}. "
+            "Fill them in or remove the rows. Empty cells and words such as NA, null and nan count as missing."
+        )
+    kind = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
+    if pa.types.is_timestamp(kind):
+        return (
+            f"The label {label!r} holds dates. This pipeline trains classifiers: name a column of classes with "
+            "--label, or make classes of the dates, such as the season."
+        )
+    known = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
+    if not any(is_kind(kind) for is_kind in known):
+        return f"The label {label!r} holds values of type {kind}, which name no classes. Name another one with --label."
+    n_distinct = pc.count_distinct(labels).as_py() if pa.types.is_floating(kind) else 0
+    if n_distinct > MAX_DECIMAL_LABELS:
+        examples = ", ".join(f"{value:.4g}" for value in labels.unique()[:3].to_pylist())
+        return (
+            f"The label {label!r} holds {n_distinct:,} different decimal numbers such as {examples}: it looks like a "
+            "quantity to be estimated (regression), and this pipeline trains classifiers. "
+            "Name a column of classes with --label, or make classes of it, such as low, medium and high."
+        )
+    return ""
+
+
+def classes_problems(
+    counts: dict[str | int | float | bool, int], label: str, n_removed: int, is_part: bool
+) -> list[str]:
+    """Say why the classes, given with their rows, cannot be trained."""
+    n_classes = len(counts)
+    if n_classes > MAX_CLASSES:
+        return [too_many_classes(label, n_classes, all(isinstance(name, int) for name in counts))]
+    if is_part:
+        return []
+    if n_classes < 2:
+        removed = f" that has enough rows; {n_removed} were removed" if n_removed else ""
+        only = f"only the value {next(iter(counts))!r}" if counts else "no class"
+        return [
+            f"The label {label!r} has {only}{removed}; "
+            "a classifier needs at least two classes. Add rows of another class."
+        ]
+    single = sorted(str(name) for name, count in counts.items() if count < 2)
+    if single:
+        shown = ", ".join(single[:10]) + (f" and {len(single) - 10} more" if len(single) > 10 else "")
+        return [
+            f"Only one row has the label {shown} in {label!r}; each class needs at least two, one to train and one to "
+            "test on. Add rows of it, or leave it out with --set min_class_rows=2."
+        ]
+    return []
+
+
+def too_many_classes(label: str, n_classes: int, are_numbers: bool) -> str:
+    """Say that there are more classes than models that a task can take, a limit of Vertex AI."""
+    what = "It looks like a number or an identifier: name" if are_numbers else "Name"
+    return (
+        f"The label {label!r} has {n_classes:,} different values; at most {MAX_CLASSES} classes can be trained, "
+        f"because a task of the service takes at most 100 artifacts. {what} a column of classes with --label, "
+        "join rare classes, or leave them out with --set min_class_rows=N."
+    )
+
+
+def alike_warnings(classes: list[str | int | float | bool]) -> list[str]:
+    """Say which classes differ only by case or by spaces around them."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(str(name).strip().casefold(), []).append(str(name))
+    return [
+        f"The classes {' and '.join(map(repr, alike))} differ only in case or spaces; each is learned on its own."
+        for alike in groups.values()
+        if len(alike) > 1
+    ]
+
+
+def role_problem(name: str, values: pa.ChunkedArray, role: str) -> str:
+    """Say why a column cannot have the role that it was named for; "" where it can."""
+    if role not in ("weight", "split", "group"):
+        return ""
+    flag = {"weight": "weight", "split": "split_by", "group": "group_by"}[role]
+    problem = _why_not(values, role)
+    return f"--set {flag}={name}: {problem}" if problem else ""
+
+
+def _why_not(values: pa.ChunkedArray, role: str) -> str:
+    plain = plain_column(values)
+    kind = pa.null() if plain is None else plain.type
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if role == "weight" and not is_number:
+        return "the column holds no numbers. Name a column of weights, 0 or above."
+    n_missing = values.null_count if plain is None else plain.null_count
+    if pa.types.is_floating(kind):
+        n_missing = len(plain) - (pc.sum(pc.is_finite(plain)).as_py() or 0)
+    if n_missing:
+        return f"{n_missing:,} of {len(values):,} values are missing or infinite. Fill them in or remove the rows."
+    if role == "weight":
+        bounds = pc.min_max(plain).as_py()
+        if bounds["min"] < 0:
+            return f"a weight is {bounds['min']:g}; each must be 0 or above."
+        return "every weight is 0. Some rows must count." if bounds["max"] == 0 else ""
+    if role == "split" and not is_number and not pa.types.is_timestamp(kind):
+        wrong = [str(kind)]
+        if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+            texts = plain.cast(pa.string()).unique().to_pandas()
+            with warnings.catch_warnings(action="ignore"):  # of slow formats
+                wrong = texts[pd.to_datetime(texts, errors="coerce", format="mixed").isna()].tolist()
+        if wrong:
+            return f"{wrong[0]!r} is no date and no number. Name a column of dates, times or numbers."
+    return ""
