@@ -89,7 +89,7 @@ def run(
         return
 
     from pipeline import check as checking
-    from pipeline import console, engines, graph, runs, sources
+    from pipeline import console, engines, graph, results, runs, sources
 
     settled.require("identifier")
     console.show_progress(not quiet)
@@ -100,7 +100,7 @@ def run(
         console.show(f"Removed {removed} schedule{'s' if removed != 1 else ''} of {settled.identifier} for {pipeline}.")
         return
     if given.get("schema_from"):
-        given["schema_from"] = runs.schema_of(settled.identifier, given["schema_from"], settled.runs_dir)
+        given["schema_from"] = results.schema_of(settled.identifier, given["schema_from"], settled.runs_dir)
     source = sources.resolve(settled.data, settled.label, settled.runs_dir / ".data")
     console.show(f"Data   {source.description}")
     profile, profile_reason = profiles.choose(settled.profile, source.n_bytes)

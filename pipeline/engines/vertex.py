@@ -21,7 +21,7 @@ from cronsim import CronSim
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
-from pipeline import check, graph, runs, sources
+from pipeline import RequestError, check, graph, runs, sources
 from pipeline.check import Check, make
 from pipeline.engines import Progress, vertex_checks
 from pipeline.engines.vertex_service import PASSING, Service, first_line
@@ -154,15 +154,22 @@ class VertexEngine:
         )
 
     def follow(self, run: Run, nodes: list[graph.Node], progress: Progress) -> State:
-        """Follow a job to its end, record its tasks and results, and return how it ended."""
-        run.tasks, run.error = [], None  # whoever followed it before
-        tasks: dict[int, Task] = {}
+        """Follow a job to its end, record its tasks, and return how it ended.
+
+        Raises:
+            RequestError: the job is recorded to its end and cannot be asked again; nothing of the record has changed.
+        """
+        tasks: dict[int, Task] | None = None
         while True:
             try:
                 job = self._get(run.job)
             except (*PASSING, api.GoogleAPICallError, auth.GoogleAuthError) as error:
+                if run.status != "running":
+                    raise RequestError(f"the job cannot be watched again: {first_line(error)}") from None
                 run.error = f"the job cannot be watched any more: {first_line(error)}"
                 return "running"
+            if tasks is None:  # in place of what was known when it was followed before
+                tasks, run.tasks, run.status, run.error = {}, [], "running", None
             self._update(job, nodes, tasks, run, progress)
             if job.state.name in JOB_STATES:
                 break
@@ -211,6 +218,12 @@ class VertexEngine:
         with TemporaryDirectory() as folder:
             spec = Path(folder, runs.SPEC)
             spec.write_text(yaml.safe_dump(_plain(found.pipeline_spec)), encoding="utf-8")
+            try:
+                graph.load(spec)
+            except RequestError:
+                raise RequestError(
+                    f"The job {job} has no pipeline spec of its own to follow it by. Look at it there: {run.url}"
+                ) from None
             run.begin(spec)
         return run
 
@@ -369,7 +382,9 @@ def _inputs(detail: Any) -> dict[str, Any]:
 
 
 def _artifact(artifact: Any) -> SimpleNamespace:
-    return SimpleNamespace(uri=artifact.uri, metadata=_plain(artifact.metadata or {}))
+    return SimpleNamespace(
+        uri=artifact.uri, metadata=_plain(artifact.metadata or {}), schema_title=artifact.schema_title
+    )
 
 
 def _plain(value: Any) -> Any:
