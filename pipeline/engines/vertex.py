@@ -1,17 +1,14 @@
 """The Vertex AI engine: the compiled spec as a PipelineJob, submitted, followed, cancelled and scheduled."""
 
-import contextlib
 import importlib.metadata
 import re
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any
-from unittest.mock import patch
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -28,6 +25,9 @@ from pipeline.engines.vertex_service import PASSING, Service, first_line
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
+
+if TYPE_CHECKING:
+    from pipeline.engines.vertex_job import Job
 
 JOB_STATES: dict[str, State] = {
     "PIPELINE_STATE_SUCCEEDED": "succeeded",
@@ -131,8 +131,7 @@ class VertexEngine:
                 nonlocal tries
                 tries += 1
                 try:
-                    with _without_bucket_creation():
-                        job.submit(service_account=self.settings.service_account, experiment=experiment)
+                    job.submit(self.settings.service_account, experiment)
                 except api.Conflict:
                     if tries == 1:
                         raise  # else an earlier try got through, though its answer did not
@@ -141,8 +140,11 @@ class VertexEngine:
         run.job, run.url = f"{self.service.parent}/pipelineJobs/{job_id}", self.url(job_id)
         run.save()
 
-    def _job(self, spec: Path, parameters: dict[str, Any], run: Run, job_id: str) -> Any:
-        return self.service.sdk.PipelineJob(
+    def _job(self, spec: Path, parameters: dict[str, Any], run: Run, job_id: str) -> "Job":
+        assert self.service.sdk  # it settles where the job goes
+        from pipeline.engines.vertex_job import Job
+
+        return Job(
             display_name=_display_name(run),
             template_path=str(spec),
             job_id=job_id,
@@ -323,18 +325,6 @@ class VertexEngine:
     def _schedules(self, identifier: str, pipeline: str) -> list[Any]:
         wanted = f'display_name="{_schedule_name(identifier, pipeline)}"'
         return self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
-
-
-@contextlib.contextmanager
-def _without_bucket_creation() -> Iterator[None]:
-    """Keep submit() from its own look at the bucket, which creates a missing one, asks Cloud Resource Manager and waits
-    50 s where that cannot be reached, and swallows every error (google-cloud-aiplatform 1.165.1); checks() has looked.
-    """
-    from google.cloud.aiplatform.utils import gcs_utils
-
-    name = "create_gcs_bucket_for_pipeline_artifacts_if_it_does_not_exist"
-    with patch.object(gcs_utils, name, lambda **_: None):
-        yield
 
 
 def _display_name(run: Run) -> str:
