@@ -113,7 +113,7 @@ def preprocess(
         test: Test rows as Parquet.
         label: Name of the column that holds the classes; it is passed on as it is.
         weight: Column of the rows' weights, which is passed on as it is; empty for none.
-        seed: Seed of the encoder of longer text.
+        seed: Seed of the encoder of longer text, from 0 to 4,294,967,295.
 
     Returns:
         train_features: Transformed training rows, their labels and weights as Parquet.

@@ -151,7 +151,7 @@ def split_data(
         dataset: Table as Parquet, at least two rows a class.
         label: Name of the column that holds the classes.
         test_size: Share of the rows that goes into the test part, between 0 and 1.
-        seed: Seed of the shuffle; the same seed gives the same parts.
+        seed: Seed of the shuffle, from 0 to 4,294,967,295; the same seed gives the same parts.
         split_by: Column of times or numbers: train on the oldest rows, test on the newest; empty for none. Rows of
             one time stay on one side.
         group_by: Column of groups: all rows of a group stay on one side; empty for none. The column is left out of
