@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import RequestError, history, report, runs, storage
+from pipeline import RequestError, history, report, storage
 from pipeline.runs import Artifact, Run, Task
 
 
@@ -174,17 +174,16 @@ def _by_class(figures: dict[str, Any], classes: list[str]) -> dict[str, Any]:
     return metrics
 
 
-def schema_of(identifier: str, name: str, runs_dir: Path) -> str:
-    """Return the place of the schema that a run, named as for load, has left.
+def schema_of(run: Run) -> str:
+    """Return the place of the schema that a run has left.
 
     Raises:
-        RequestError: there is no such run, or it has none.
+        RequestError: it has none.
     """
-    run = runs.load(identifier, name, runs_dir)
     place = run.schema_file
     if not place or not (storage.is_object(place) or Path(place).exists()):
         raise RequestError(
-            f"--set schema_from={name}: the run {run.run_id} of {identifier} has no schema: its prepare-data did not "
+            f"--set schema_from: the run {run.run_id} of {run.identifier} has no schema: its prepare-data did not "
             "succeed, or it is older than schemas. Name another run."
         )
     return place

@@ -76,7 +76,7 @@ class VertexEngine:
             "git_dirty": str(run.git.dirty),
             "profile": run.profile,
         }
-        return {key: re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63] for key, value in labels.items()}
+        return {key: _label(value) for key, value in labels.items()}
 
     def url(self, job_id: str) -> str:
         """Return the web address of a job."""
@@ -100,7 +100,7 @@ class VertexEngine:
 
     def checks(self, run: Run, source: Source) -> list[Check]:
         """Check the names of the job, then what needs credentials and a network; see pipeline.engines.Engine."""
-        names = (self.job_id(run), _display_name(run), self.labels(run))
+        names = (self.job_id(run), _display_name(run.identifier, run.pipeline), self.labels(run))
         return [
             make("names", lambda: check.of_names(*names)),
             Check("data", "passed", source.description),  # it was found, or there would be no source
@@ -145,7 +145,7 @@ class VertexEngine:
         from pipeline.engines.vertex_job import Job
 
         return Job(
-            display_name=_display_name(run),
+            display_name=_display_name(run.identifier, run.pipeline),
             template_path=str(spec),
             job_id=job_id,
             pipeline_root=f"gs://{self.settings.bucket}/{run.identifier}/{run.run_id}",
@@ -324,11 +324,21 @@ class VertexEngine:
 
     def _schedules(self, identifier: str, pipeline: str) -> list[Any]:
         wanted = f'display_name="{_schedule_name(identifier, pipeline)}"'
-        return self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
+        found = self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
+        # the name of one identifier and pipeline may be that of two others
+        labels = {"identifier": _label(identifier), "pipeline": _label(pipeline)}
+        jobs = [schedule.gca_resource.create_pipeline_job_request.pipeline_job for schedule in found]
+        return [
+            schedule for schedule, job in zip(found, jobs, strict=True) if labels.items() <= dict(job.labels).items()
+        ]
 
 
-def _display_name(run: Run) -> str:
-    return f"{run.identifier} {run.pipeline}"
+def _label(value: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
+
+
+def _display_name(identifier: str, pipeline: str) -> str:
+    return f"{identifier} {pipeline}"
 
 
 def _schedule_name(identifier: str, pipeline: str) -> str:

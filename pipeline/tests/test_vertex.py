@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud.aiplatform_v1.types import PipelineJob
 from kfp.client import client as kfp_client
 
-from pipeline import ROOT, __main__, storage
+from pipeline import PIPELINES, ROOT, __main__, storage
 from pipeline.check import Check, make
 from pipeline.covertype import simulate
 from pipeline.engines import vertex_checks
@@ -350,6 +350,16 @@ def test_schedule_is_replaced_and_removed(submit, jobs):
     assert "Removed 1 schedule of trees for training." in submit("--unschedule").err
     assert "Removed 0 schedules" in submit("--unschedule").err
     assert not Path(first.folder).exists()
+
+
+def test_schedule_of_another_pipeline_with_the_same_name_stays(submit, jobs, monkeypatch, tmp_path, local_run):
+    """The schedules of a-x for training and of a for x-training are named alike."""
+    monkeypatch.setitem(PIPELINES, "x-training", PIPELINES["training"])
+    assert local_run("--identifier", "a", "--pipeline", "x-training", *FAST, "--schedule", "0 6 * * 1").status == 0
+    assert "Removed 0 schedules of a-x" in local_run("--identifier", "a-x", "--unschedule").err
+    assert (
+        "Removed 1 schedule of a for" in local_run("--identifier", "a", "--pipeline", "x-training", "--unschedule").err
+    )
 
 
 def test_schedule_needs_a_service(local_run):
