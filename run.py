@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -57,7 +56,7 @@ def run(
     from pipeline.engines import warm
     from pipeline.settings import settle
 
-    settled = settle(
+    settings = settle(
         identifier=identifier,
         engine=engine,
         data=data,
@@ -72,77 +71,35 @@ def run(
     )
     if as_json and (compile_only or check or schedule or unschedule):
         raise RequestError("--json prints the record of a run, and this command runs nothing. Leave it out.")
-    engine, engine_reason = settled.chosen_engine()
-    if engine == "local" and not (compile_only or check or isolated):
+    name, reason = settings.chosen_engine()
+    if name == "local" and not (compile_only or check or isolated):  # it imports while this process does
         warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
 
-    from pipeline import compiler, profiles
+    from pipeline.request import Request
 
-    definition = compiler.load(pipeline)
-    given = compiler.arguments(definition, assignments or [])
-    caching = not (no_cache or settled.schedule)  # a schedule reads its data anew each time
+    request = Request.of(settings, pipeline, assignments or (), no_cache)
     if compile_only:
-        defaults = given | {"label": settled.label}
-        profile, _ = profiles.choose(settled.profile, n_bytes=0)
-        compiler.compile_pipeline(definition, compile_only, engine, profile, caching=caching, defaults=defaults)
+        request.compile_for_elsewhere(compile_only)
         typer.echo(f"Wrote {compile_only}")
         return
 
-    from pipeline import check as checking
-    from pipeline import console, engines, graph, runs, sources
+    from pipeline import commands, console, engines
 
-    settled.require("identifier")
+    settings.require("identifier")
     console.show_progress(not quiet)
-    chosen = engines.choose(settled, wait=not no_wait, caching=caching, experiment=experiment, isolated=isolated)
-    console.show(f"Engine {engine}: {engine_reason}")
-    if unschedule:
-        removed = chosen.unschedule(settled.identifier, pipeline)
-        console.show(f"Removed {removed} schedule{'s' if removed != 1 else ''} of {settled.identifier} for {pipeline}.")
-        return
-    if given.get("schema_from"):
-        given["schema_from"] = runs.schema_of(settled.identifier, given["schema_from"], settled.runs_dir)
-    source = sources.resolve(settled.data, settled.label, settled.runs_dir / ".data")
-    console.show(f"Data   {source.description}")
-    profile, profile_reason = profiles.choose(settled.profile, source.n_bytes)
-    parameters = given | {"source": source.uri, "fingerprint": source.fingerprint, "label": settled.label}
-    record = runs.new(
-        settled.runs_dir,
-        identifier=settled.identifier,
-        pipeline=pipeline,
-        engine=engine,
-        profile=profile,
-        parameters=compiler.resolved(definition, parameters),
-        data=runs.Data(source=source.name, fingerprint=source.fingerprint),
+    chosen = engines.choose(
+        settings, wait=not no_wait, caching=request.caching, experiment=experiment, isolated=isolated
     )
-    with TemporaryDirectory() as folder:
-        spec = Path(folder, runs.SPEC)
-        compiler.compile_pipeline(definition, spec, engine, profile, caching=caching)
-        compiled = graph.load(spec)
-        nodes = graph.nodes(compiled)
-        if check or engine != "local":
-            described = checking.describe(source, record.parameters)
-            checks = checking.of_spec(compiled, parameters, described) + chosen.checks(record, source)
-            if check:
-                console.show_description(described, source, profile, profile_reason)
-                console.show_checks(checks)
-                raise typer.Exit(2 if any(made.state == "failed" for made in checks) else 0)
-            checking.require(checks)
-            console.show_machines(nodes, profile, profile_reason)
-        source, placed = chosen.place(source)
-        if placed:
-            console.show(f"Data   {placed}")
-        parameters["source"] = record.parameters["source"] = source.uri
-        if parameters.get("schema_from"):
-            parameters["schema_from"] = record.parameters["schema_from"] = chosen.place_file(parameters["schema_from"])
-        if settled.schedule:
-            console.show_schedule(*chosen.schedule(spec, parameters, record))
-            return
-        record.begin(spec)
-    console.show(f"Run    {console.near(record.folder)}")
-    with console.progress(record, nodes) as progress:
-        engines.execute(chosen, parameters, record, progress)
-    (console.show_json if as_json else console.show_result)(record)
-    raise typer.Exit(record.exit_status)
+    console.show(f"Engine {name}: {reason}")
+    if unschedule:
+        status = commands.unschedule(request, chosen)
+    elif check:
+        status = commands.check(request, chosen)
+    elif settings.schedule:
+        status = commands.schedule(request, chosen)
+    else:
+        status = commands.execute(request, chosen, as_json=as_json)
+    raise typer.Exit(status)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline import RequestError, graph, runs
+from pipeline import RequestError, graph, results, runs
 from pipeline.history import NOT_CHANGED
 from pipeline.runs import Run
 
@@ -22,8 +22,8 @@ class Comparison:
     asked: dict[str, tuple[Any, Any]]  # parameters and versions that differ
     data: dict[str, tuple[Any, Any]]  # source, fingerprint and rows
     code: dict[str, list[str]]  # lines of the unified diff of the steps' sources, by the steps that share it
-    metrics: dict[str, tuple[float | None, float | None]]
-    chance: str  # whether the difference in macro-F1 is larger than chance, or why that is not known
+    metrics: dict[str, tuple[Any, Any]]  # by the names that they are shown as; None for one that a run does not have
+    chance: str  # whether the difference in macro-F1 is larger than chance, or why that is not known; "" without it
     problems: tuple[str, ...]  # what could not be compared
 
 
@@ -80,15 +80,15 @@ def _code(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[str]]
     return {", ".join(steps): [*changes] for changes, steps in steps_of_diff.items()}
 
 
-def _metrics(first: Run, second: Run) -> dict[str, tuple[float | None, float | None]]:
-    figures = [_flat(run.metrics or {}) for run in (first, second)]
+def _metrics(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
+    figures = [_flat(run) for run in (first, second)]
     names = [*figures[0], *(name for name in figures[1] if name not in figures[0])]
     return {name: (figures[0].get(name), figures[1].get(name)) for name in names}
 
 
-def _flat(metrics: dict[str, Any]) -> dict[str, float]:
-    overall = {name: metrics[name] for name in ("accuracy", "macro_f1", "mean_f1") if name in metrics}
-    return overall | {f"f1 of {name}": value for name, value in metrics.get("f1", {}).items()}
+def _flat(run: Run) -> dict[str, Any]:
+    f1 = {f"f1 of {name}": f1 for name, (*_, f1) in results.of_classes(run).items()}
+    return results.figures(run) | f1
 
 
 def _chance(first: Run, second: Run) -> str:
@@ -96,6 +96,9 @@ def _chance(first: Run, second: Run) -> str:
     for run in (first, second):
         if run.metrics is None:
             return f"not known: {run.run_id} has no figures, it is {run.status}."
+    have = ["macro_f1" in run.metrics for run in (first, second)]
+    if not all(have):
+        return f"not known: {(first, second)[have.index(False)].run_id} has none." if any(have) else ""
     try:
         tests = [_of_output(run, "test") for run in (first, second)]
         shared = [name for name in tests[0] if name in tests[1]]  # a column may have been left out of one
@@ -118,9 +121,11 @@ def _chance(first: Run, second: Run) -> str:
 
 
 def _of_output(run: Run, name: str) -> "pd.DataFrame":
-    for task in run.tasks:
-        if name in task.outputs:
-            return run.frame(task.title, name)
+    for task in reversed(run.tasks):
+        if name in task.outputs and task.item is None:
+            frame = run.frame(task.title, name)
+            if {*results.EXPECTED[name].columns} <= {*frame}:
+                return frame
     raise RequestError(f"{run.run_id} has not kept its {name}.")
 
 

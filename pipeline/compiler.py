@@ -2,22 +2,22 @@
 
 import difflib
 import importlib
+import inspect
 import json
 import math
-import sys
-import warnings
+import typing
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import yaml
+from google.protobuf import json_format
 from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.base_component import BaseComponent
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, PipelineTaskSpec
 
 from pipeline import PIPELINES, RequestError, profiles
+from pipeline.parameters import range_of
 
 # parameters that a flag of its own settles, and that flag
 FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label"}
@@ -66,15 +66,37 @@ def compile_pipeline(
         for task in _tasks(spec):
             task.caching_options.enable_cache = False
     try:
-        # libyaml's dumper: Python's own goes through the steps' sources character by character
-        dump_all = partial(yaml.dump_all, Dumper=yaml.CDumper)
-        with warnings.catch_warnings(), patch.object(yaml, "dump_all", dump_all):
-            warnings.filterwarnings("ignore", "Compiling to JSON", DeprecationWarning)
-            pipeline_spec_builder.write_pipeline_spec_to_file(
-                spec, pipeline.description, pipeline.platform_spec, str(path)
-            )
+        path.write_text(_text(pipeline, spec, path.suffix), encoding="utf-8")
     except OSError as error:
         raise RequestError(f"Cannot write {path}: {error.strerror}. Name a file in a folder that exists.") from error
+
+
+class Dumper(yaml.CSafeDumper):
+    """Writes text of several lines as they are, so that a step reads as its source; by libyaml, which is fast."""
+
+
+def _represent_text(dumper: Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Dumper.add_representer(str, _represent_text)
+
+
+def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str) -> str:
+    """Return a spec as kfp's compiler has it: as YAML with what the pipeline is in comments, or as JSON."""
+    content = json_format.MessageToDict(spec)
+    platform = json_format.MessageToDict(pipeline.platform_spec)
+    if ending == ".json":
+        if platform:
+            raise RequestError(
+                f"{pipeline.name} has settings of a platform, which a .json file does not take. Name a .yaml."
+            )
+        return json.dumps(content, indent=2, sort_keys=True)
+    comments = pipeline_spec_builder.extract_comments_from_pipeline_spec(content, pipeline.description)
+    lines = (line if line.startswith("#") else f"# {line}" for line in comments.splitlines())  # of defaults, too
+    documents = [content, platform] if platform else [content]
+    written = yaml.dump_all(documents, Dumper=Dumper, sort_keys=True, allow_unicode=True, width=120)
+    return "\n".join([*lines, written])
 
 
 def _set_machines(spec: PipelineSpec, profile: str) -> None:
@@ -112,7 +134,8 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
         for name, parameter in pipeline.pipeline_spec.root.input_definitions.parameters.items()
         if name not in FLAGS
     }
-    converted = {}
+    items = _types_of_items(pipeline)
+    converted: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
@@ -124,27 +147,63 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
             hint = f" Did you mean {nearest[0]}?" if nearest else ""
             raise RequestError(
                 f"--set {assignment}: the pipeline has no parameter {name!r}.{hint}\n"
-                f"Its parameters are: {', '.join(sorted(known))}."
+                f"Its parameters are: {', '.join(sorted(known)) or 'none'}."
             )
-        converted[name] = _convert(assignment, text, known[name].parameter_type)
-        condition = getattr(sys.modules[pipeline.pipeline_func.__module__], "CONDITIONS", {}).get(name)
-        if condition and not condition[1](converted[name]):
-            raise RequestError(f"--set {assignment}: expected a value {condition[0]}.")
+        kind = known[name].parameter_type
+        if name in converted and kind != ParameterType.LIST:
+            raise RequestError(f"--set {assignment}: {name} is given twice. Leave one out.")
+        value = _convert(assignment, text, kind, items.get(name))
+        limits = range_of(known[name].description) if kind in NUMBERS else None
+        if limits and value not in limits:
+            raise RequestError(f"--set {assignment}: expected a value {limits.text}.")
+        converted[name] = converted.get(name, []) + value if kind == ParameterType.LIST else value
     return converted
 
 
-def _convert(assignment: str, text: str, parameter_type: int) -> Any:
+def _types_of_items(pipeline: BaseComponent) -> dict[str, type]:
+    """Return the type of the items of each List[…] parameter, which a spec alone does not tell."""
+    function = getattr(pipeline, "pipeline_func", None)
+    annotations = (
+        {name: found.annotation for name, found in inspect.signature(function).parameters.items()} if function else {}
+    )
+    of_items = {
+        name: typing.get_args(annotation)
+        for name, annotation in annotations.items()
+        if typing.get_origin(annotation) is list
+    }
+    return {name: types[0] for name, types in of_items.items() if types}
+
+
+def _convert(assignment: str, text: str, kind: int, item: type | None) -> Any:
     if "{{$" in text:
         raise RequestError(f"--set {assignment}: KFP would expand the {{{{$ in this text. Use another value.")
-    if parameter_type == ParameterType.STRING:
+    if kind == ParameterType.STRING:
         return text
-    if parameter_type == ParameterType.LIST and not text.lstrip().startswith("["):
-        return [text] if text else []
-    expected, convert = CONVERSIONS[parameter_type]
+    if kind == ParameterType.LIST:
+        return _list(assignment, text, item)
+    expected, convert = CONVERSIONS[kind]
     try:
         return convert(text)
     except (ValueError, KeyError):
         raise RequestError(f"--set {assignment}: expected {expected}, not {text!r}.") from None
+
+
+def _list(assignment: str, text: str, item: type | None) -> list[Any]:
+    """Convert a JSON list, or one item of it as it is; item is the type of all, None for any."""
+    if not text:
+        return []
+    of_items = OF_ITEMS.get(item, ParameterType.STRING)
+    if not text.lstrip().startswith("["):
+        return [_convert(assignment, text, of_items, None)]
+    try:
+        values = json.loads(text)
+    except ValueError:
+        raise RequestError(f"--set {assignment}: expected a JSON list, not {text!r}.") from None
+    wrong = [value for value in values if item and type(value) is not item and (item, type(value)) != (float, int)]
+    if wrong:
+        expected = "text in quotes" if item is str else CONVERSIONS[of_items][0] if item in OF_ITEMS else item.__name__
+        raise RequestError(f"--set {assignment}: expected a list whose items are each {expected}, not {wrong[0]!r}.")
+    return values
 
 
 def _finite(text: str) -> float:
@@ -154,25 +213,30 @@ def _finite(text: str) -> float:
     return value
 
 
-def _json(kind: type) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        value = json.loads(text)
-        if not isinstance(value, kind):
-            raise ValueError
-        return value
-
-    return convert
+def _json_object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError
+    return value
 
 
 CONVERSIONS: dict[int, tuple[str, Callable[[str], Any]]] = {
     ParameterType.NUMBER_INTEGER: ("a whole number", int),
     ParameterType.NUMBER_DOUBLE: ("a number", _finite),
     ParameterType.BOOLEAN: ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
-    ParameterType.LIST: ("a JSON list", _json(list)),
-    ParameterType.STRUCT: ("a JSON object", _json(dict)),
+    ParameterType.STRUCT: ("a JSON object", _json_object),
+}
+NUMBERS = (ParameterType.NUMBER_INTEGER, ParameterType.NUMBER_DOUBLE)
+OF_ITEMS: dict[type | None, int] = {
+    str: ParameterType.STRING,
+    int: ParameterType.NUMBER_INTEGER,
+    float: ParameterType.NUMBER_DOUBLE,
+    bool: ParameterType.BOOLEAN,
 }
 
 
 def resolved(pipeline: BaseComponent, given: dict[str, Any]) -> dict[str, Any]:
     """Return the values of all parameters in the order of the signature: those given, else the defaults."""
-    return {name: given.get(name, parameter.default) for name, parameter in pipeline.component_spec.inputs.items()}
+    return {
+        name: given.get(name, parameter.default) for name, parameter in (pipeline.component_spec.inputs or {}).items()
+    }

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import history, profiles, runs
+from pipeline import history, profiles, results, runs
 from pipeline.check import Check, Description
 from pipeline.compare import Comparison
 from pipeline.graph import Node
@@ -30,6 +30,7 @@ result_console = Console(markup=False, highlight=False, soft_wrap=True)
 MAX_DIFF_LINES = 24  # of a step's source, on the terminal
 N_COLUMNS_SHOWN = 40  # of a table, and those with a note
 N_NOTES_SHOWN = 10
+N_FIGURES = 4  # of a pipeline's own, in one line
 
 STYLES = {
     "waiting": "dim",
@@ -212,9 +213,9 @@ def show_schedule(name: str, times: list[datetime]) -> None:
 def show_result(run: Run) -> None:
     """Show how a run has ended: its figures, those of the run before it, and where things are, or what failed."""
     if run.metrics:
-        result_console.print(_figures(run.metrics, f"{run.pipeline} of {run.identifier}, test rows"))
-        accuracy, macro_f1 = run.metrics["accuracy"], run.metrics["macro_f1"]
-        result_console.print(f"accuracy {accuracy:.4f}   macro-F1 {macro_f1:.4f}   {run.seconds:.1f} s")
+        if of_classes := results.of_classes(run):
+            result_console.print(_table_of_classes(of_classes, f"{run.pipeline} of {run.identifier}, test rows"))
+        _show_figures(run)
         if former := history.former(run):
             result_console.print(_against(run, former))
     if run.data.duplicates:
@@ -250,16 +251,39 @@ def show_failures(run: Run) -> None:
         show_error("the run was cancelled.")
 
 
+def _show_figures(run: Run) -> None:
+    """Show a run's overall figures: the best known and the time in one line, those of its own in lines below."""
+    shown = [f"{name} {_figure(value)}" for name, value in _headlines(run).items()]
+    own = [f"{name} {_figure(value)}" for name, value in results.own(run).items()]
+    if not shown:
+        shown, own = own[:N_FIGURES], own[N_FIGURES:]
+    lines = [[*shown, f"{run.seconds:.1f} s"], *(own[at : at + N_FIGURES] for at in range(0, len(own), N_FIGURES))]
+    for line in lines:
+        result_console.print("   ".join(line))
+
+
+def _headlines(run: Run) -> dict[str, Any]:
+    figures = results.figures(run)
+    return {name: figures[name] for name in results.HEADLINES.values() if name in figures}
+
+
 def _against(run: Run, former: Run) -> str:
     """Return one line that compares a run with the one before it."""
-    differences = (
-        f"{name} {run.metrics[key] - former.metrics[key]:+.4f}"
-        for name, key in (("accuracy", "accuracy"), ("macro-F1", "macro_f1"))
-    )
+    now, then = results.figures(run), results.figures(former)
+    names = [*_headlines(run)] or [*now][:N_FIGURES]
+    both = [name for name in names if results.is_number(now[name]) and results.is_number(then.get(name))]
+    differences = "   ".join(f"{name} {now[name] - then[name]:+.4f}" for name in both) or "no figure in common"
     changes = [f"{name}={value}" for name, value in history.changed(run, former).items()]
     if run.data.fingerprint != former.data.fingerprint:
         changes.append("other data")
-    return f"against {former.run_id}: {'   '.join(differences)}" + (f"   ({', '.join(changes)})" if changes else "")
+    return f"against {former.run_id}: {differences}" + (f"   ({', '.join(changes)})" if changes else "")
+
+
+def _figure(value: Any) -> str:
+    """Return a figure as text; a step may log anything."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _show_notes(run: Run) -> None:
@@ -277,19 +301,27 @@ def _show_notes(run: Run) -> None:
 
 def show_history(found: list[Run], damaged: list[str]) -> None:
     """Show one line for each run, newest first, with the parameters that changed from the one before it."""
-    columns = ("run", "engine", "state", "seconds", "data", "changed", "accuracy", "macro-F1")
+    headlines = [_headlines(run) for run in found]
+    names = [name for name in results.HEADLINES.values() if any(name in figures for figures in headlines)]
+    own = [", ".join(f"{name}={_figure(value)}" for name, value in _own_in_short(run)) for run in found]
+    columns = ("run", "engine", "state", "seconds", "data", "changed", *names, *(["figures"] if any(own) else []))
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for column in table.columns:  # a narrow terminal breaks the line, not the words
         column.no_wrap = True
-    for run, former in zip(found, [*found[1:], None], strict=True):
+    for place, (run, former) in enumerate(zip(found, [*found[1:], None], strict=True)):
         changes = ", ".join(f"{name}={value}" for name, value in history.changed(run, former).items())
-        figures = [f"{run.metrics[name]:.4f}" for name in ("accuracy", "macro_f1")] if run.metrics else ["", ""]
+        figures = [*(_figure(headlines[place].get(name)) for name in names), *([own[place]] if any(own) else [])]
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
         texts = (run.run_id, run.engine, _state(run.status), seconds, run.data.source, changes, *figures)
         table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts))
     Console(width=max(result_console.width, 250), markup=False, highlight=False).print(table)
     for problem in damaged:
         show_error(problem)
+
+
+def _own_in_short(run: Run) -> list[tuple[str, Any]]:
+    """Return the first figures of a run's own, where it has none that are better known."""
+    return [] if _headlines(run) else [*results.own(run).items()][:N_FIGURES]
 
 
 def show_comparison(first: Run, second: Run, found: Comparison) -> None:
@@ -305,11 +337,11 @@ def show_comparison(first: Run, second: Run, found: Comparison) -> None:
         table.add_row(f"data {name}", _text(one), _text(other), "" if one == other else "other")
     table.add_section()
     for name, (one, other) in found.metrics.items():
-        figures = ("" if value is None else f"{value:.4f}" for value in (one, other))
-        difference = "" if one is None or other is None else f"{other - one:+.4f}"
-        table.add_row(Text(name.replace("macro_f1", "macro-F1").replace("mean_f1", "mean F1")), *figures, difference)
+        is_pair = results.is_number(one) and results.is_number(other)
+        table.add_row(Text(name), *map(_figure, (one, other)), f"{other - one:+.4f}" if is_pair else "")
     result_console.print(table)
-    result_console.print(f"Difference in macro-F1: {found.chance}")
+    if found.chance:
+        result_console.print(f"Difference in macro-F1: {found.chance}")
     for steps, lines in found.code.items():
         result_console.print(f"\nThe source of {steps} differs:")
         for line in lines[:MAX_DIFF_LINES]:
@@ -337,13 +369,11 @@ def show_outputs(outputs: dict[str, Any]) -> None:
         result_console.print(Text(f"{name:<16} {near(value) if isinstance(value, str) else value}"))
 
 
-def _figures(figures: dict[str, Any], title: str) -> Table:
-    columns = ("rows", "precision", "recall", "f1")
-    table = Table("class", *columns, title=title)
+def _table_of_classes(of_classes: dict[str, tuple[Any, ...]], title: str) -> Table:
+    table = Table("class", *results.OF_CLASSES, title=title)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name in figures["f1"]:
-        rows, *shares = (figures[column][name] for column in columns)
+    for name, (rows, *shares) in of_classes.items():
         table.add_row(Text(name), f"{rows:,}", *(f"{share:.3f}" for share in shares))
     return table
 

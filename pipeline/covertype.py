@@ -3,12 +3,14 @@
 Copyright of the data: Jock A. Blackard and Colorado State University, 1998; reuse is unlimited with this notice.
 """
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 LABEL = "Cover_Type"
 MIN_ROWS = 14  # two rows of each of the seven classes
@@ -22,10 +24,20 @@ SOIL_TYPE_CODES = (  # USFS Ecological Landtype Units
 SOIL_TYPES = [f"C{code}" for code in SOIL_TYPE_CODES]
 
 
+STATISTICS = Path(__file__).with_name("class_statistics.json")
+
+
 @cache
 def class_statistics() -> dict:
     """Return the statistics of 92,962 real rows by class: rows, mean, cov, min and max of the measures, and counts."""
-    return json.loads(Path(__file__).with_name("class_statistics.json").read_text(encoding="utf-8"))
+    return json.loads(STATISTICS.read_text(encoding="utf-8"))
+
+
+@cache
+def version() -> str:
+    """Return a digest of what the content of a table file follows from: statistics, code, and what draws and writes."""
+    packages = f"numpy {np.__version__}, pandas {pd.__version__}, pyarrow {pa.__version__}"
+    return hashlib.sha256(STATISTICS.read_bytes() + Path(__file__).read_bytes() + packages.encode()).hexdigest()[:12]
 
 
 def simulate(n_rows: int, seed: int = 0) -> pd.DataFrame:

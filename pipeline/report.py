@@ -33,7 +33,7 @@ def _against(run: Run, previous: Run | None) -> str:
     differences = {
         name: run.metrics[figure] - previous.metrics[figure]
         for figure, name in names.items()
-        if figure in run.metrics and figure in previous.metrics
+        if isinstance(run.metrics.get(figure), float) and isinstance(previous.metrics.get(figure), float)
     }
     if not differences:
         return ""

@@ -12,9 +12,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -25,9 +26,18 @@ if TYPE_CHECKING:
 
 State = Literal["running", "succeeded", "failed", "cancelled"]
 SPEC = "pipeline.yaml"  # in the run folder: what ran
+LATEST = "latest"  # beside the run folders: a link to the newest
 ERROR_LOG = Path("logs", "error.log")
 INTERRUPTED = "interrupted by Ctrl-C"
 PACKAGES = ("kfp", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub")
+
+
+class Artifact(Protocol):
+    """What an engine tells of an output artifact; kfp's own artifacts are such."""
+
+    uri: str
+    metadata: dict[str, Any]
+    schema_title: str  # of its type, such as system.Metrics
 
 
 class Task(BaseModel):
@@ -41,6 +51,13 @@ class Task(BaseModel):
     error: str | None = None
     log: str | None = None  # path or address
     outputs: dict[str, str] = Field(default_factory=dict)  # path or address of each output artifact
+
+    _artifacts: dict[str, Artifact] = PrivateAttr(default_factory=dict)
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """Its output artifacts by name, with their metadata; known while the run is recorded, not read back."""
+        return self._artifacts
 
     @property
     def title(self) -> str:
@@ -85,6 +102,7 @@ class Run(BaseModel):
     job: str | None = None  # its name at the service
     url: str | None = None  # of the job's page
     tasks: list[Task] = Field(default_factory=list)
+    # these four and the counts of the data follow from the outputs: see pipeline.results
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
     report: str | None = None
@@ -93,7 +111,6 @@ class Run(BaseModel):
 
     _folder: Path = PrivateAttr()
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
-    _results: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -209,25 +226,20 @@ class Run(BaseModel):
             self.tasks.append(task)
             self._write()
 
-    def end(self, task: Task, artifacts: dict[str, Any]) -> None:
+    def end(self, task: Task, artifacts: Mapping[str, Artifact]) -> None:
         """Record how a task has ended.
 
         Args:
             task: The task, with its final state.
-            artifacts: Its output artifacts by name, each with a uri and metadata. Those named dataset, schema,
-                metrics, model and report are the results of the run.
+            artifacts: Its output artifacts by name.
         """
         with self._lock:
             task.outputs = {name: artifact.uri for name, artifact in artifacts.items()}
-            self._results.update(artifacts)
-            if "dataset" in artifacts:
-                self.data.rows = int(artifacts["dataset"].metadata["rows"])
-            if "test" in artifacts and "duplicates_in_train" in artifacts["test"].metadata:
-                self.data.duplicates = int(artifacts["test"].metadata["duplicates_in_train"])
+            task._artifacts = dict(artifacts)
             self._write()
 
     def finish(self, status: State) -> None:
-        """Record how the run has ended and its results, or that it goes on elsewhere."""
+        """Record how the run has ended, or that it goes on elsewhere."""
         with self._lock:
             self.status = status
             if status != "running":
@@ -236,33 +248,12 @@ class Run(BaseModel):
                 for task in self.tasks:
                     if task.state == "running":
                         task.state = "cancelled"
-                self._conclude()
             self._write()
 
     def save(self) -> None:
         """Write run.json."""
         with self._lock:
             self._write()
-
-    def _conclude(self) -> None:
-        if schema := self._results.get("schema"):
-            self.schema_file = schema.uri
-        if model := self._results.get("model"):
-            self.model_file = f"{model.uri}/{model.metadata['file']}"
-            if metrics := self._results.get("metrics"):
-                self.metrics = _by_class(metrics.metadata, model.metadata["classes"])
-        if report := self._results.get("report"):
-            path = self.folder / "report.html"
-            storage.fetch(report.uri, path) if storage.is_object(report.uri) else shutil.copyfile(report.uri, path)
-            self.report = str(path)
-            self._complete(path)
-
-    def _complete(self, path: Path) -> None:
-        """Put what only the run knows into its report."""
-        from pipeline import history, report  # which import this module
-
-        page = report.complete(path.read_text("utf-8"), self, history.former(self))
-        path.write_text(page, encoding="utf-8")
 
     def _write(self) -> None:
         """Write run.json, so that a reader finds the old one or the new one, never a part."""
@@ -305,7 +296,7 @@ def load(identifier: str, name: str = "latest", runs_dir: Path | None = None) ->
 
         runs_dir = settle().runs_dir
     found = folders(runs_dir, identifier)
-    places = {"latest": 0, "previous": 1}
+    places = {LATEST: 0, "previous": 1}
     if name in places:
         matching = found[places[name] : places[name] + 1]
     else:
@@ -315,22 +306,6 @@ def load(identifier: str, name: str = "latest", runs_dir: Path | None = None) ->
         listed = ", ".join(folder.name for folder in found[:10]) + (", …" if len(found) > 10 else "")
         raise RequestError(f"{identifier} has {came} {name!r}. Its runs are, newest first: {listed}.")
     return read(matching[0])
-
-
-def schema_of(identifier: str, name: str, runs_dir: Path) -> str:
-    """Return the place of the schema that a run, named as for load, has left.
-
-    Raises:
-        RequestError: there is no such run, or it has none.
-    """
-    run = load(identifier, name, runs_dir)
-    place = run.schema_file
-    if not place or not (storage.is_object(place) or Path(place).exists()):
-        raise RequestError(
-            f"--set schema_from={name}: the run {run.run_id} of {identifier} has no schema: its prepare-data did not "
-            "succeed, or it is older than schemas. Name another run."
-        )
-    return place
 
 
 def folders(runs_dir: Path, identifier: str) -> list[Path]:
@@ -343,7 +318,7 @@ def folders(runs_dir: Path, identifier: str) -> list[Path]:
     inner = [*of_identifier.iterdir()] if identifier and of_identifier.is_dir() else []
     found = sorted((path for path in inner if path.is_dir() and not path.is_symlink()), reverse=True)
     if not found:
-        others = sorted(path.parent.name for path in runs_dir.glob("[!.]*/latest"))
+        others = sorted(path.parent.name for path in runs_dir.glob(f"[!.]*/{LATEST}"))
         known = f" There are runs of: {', '.join(others)}." if others else " Start one: python run.py --identifier NAME"
         raise RequestError(f"There are no runs of {identifier!r} in {runs_dir}.{known}")
     return found
@@ -376,7 +351,7 @@ def of_job(runs_dir: Path, job: str) -> Run | None:
     """Return the record of the run that submitted a job, None if it was not from here."""
     job_id = job.rpartition("/")[2]  # a whole name may have the project's number in place of its id
     for path in runs_dir.glob("*/*/run.json"):
-        if path.parent.name == "latest":
+        if path.parent.name == LATEST:
             continue
         with contextlib.suppress(RequestError):  # a damaged record
             if (run := read(path.parent)).job and run.job.endswith(f"/{job_id}"):
@@ -384,14 +359,20 @@ def of_job(runs_dir: Path, job: str) -> Run | None:
     return None
 
 
-def discard(folder: Path) -> None:
-    """Remove the folder of a run that was never started."""
-    shutil.rmtree(folder)
-    former = sorted(path for path in folder.parent.iterdir() if path.is_dir() and not path.is_symlink())
+def discard(run: Run) -> bool:
+    """Remove the folder of a run unless it was started, that is, has a task or a job; return whether it is gone."""
+    if run.tasks or run.job:
+        return False
+    shutil.rmtree(run.folder)
+    of_identifier = run.folder.parent
+    former = sorted(record.parent for record in of_identifier.glob("[!.]*/run.json") if record.parent.name != LATEST)
     if former:
         _link(former[-1])
-    else:
-        shutil.rmtree(folder.parent)
+        return True
+    (of_identifier / LATEST).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty: another run begins just now, or someone keeps files there
+        of_identifier.rmdir()
+    return True
 
 
 def _file_name(task: Task) -> str:
@@ -403,21 +384,7 @@ def _link(folder: Path) -> None:
     """Point latest beside a run folder to it, in one step."""
     link = folder.with_name(f".latest-{folder.name}")
     link.symlink_to(folder.name)
-    os.replace(link, folder.with_name("latest"))
-
-
-def _by_class(figures: dict[str, Any], classes: list[str]) -> dict[str, Any]:
-    """Gather the figures of the classes, named like f1_3, under their names: {"f1": {"Aspen": 0.8}}."""
-    metrics: dict[str, Any] = {}
-    for name, value in sorted(figures.items()):  # a service returns them in any order
-        of_class = re.fullmatch(r"(.+)_(\d+)", name)
-        if of_class is None:
-            metrics[name] = value
-        elif of_class[2] == "0":
-            group = of_class[1]
-            of_classes = [figures[f"{group}_{code}"] for code in range(len(classes))]
-            metrics[group] = dict(zip(classes, map(int, of_classes) if group == "rows" else of_classes, strict=True))
-    return metrics
+    os.replace(link, folder.with_name(LATEST))
 
 
 def _git() -> Git:

@@ -10,12 +10,9 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from pipeline import RequestError, storage
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DEFAULT_SAMPLE_ROWS = 20_000
 
@@ -88,8 +85,7 @@ def download(source: Source, cache_dir: Path) -> Source:
     )
     files = tuple(folder / name for name in names)
     for blob, path in zip(blobs, files, strict=True):
-        if not path.exists():
-            storage.fetch(f"gs://{blob.bucket.name}/{blob.name}", path)
+        _once(path, lambda file, blob=blob: storage.fetch(f"gs://{blob.bucket.name}/{blob.name}", file))
     if is_folder:
         return dataclasses.replace(source, uri=str(folder), files=files, folder=folder)
     uri = str(files[0]) if len(files) == 1 else f"{glob.escape(str(folder))}/*"
@@ -105,7 +101,7 @@ def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
         cache_dir: Folder for what is downloaded.
     """
     if storage.is_object(uri):
-        return uri if bucket else str(storage.fetch(uri, cache_dir / hashlib.sha256(uri.encode()).hexdigest()))
+        return uri if bucket else str(_fetched(uri, cache_dir))
     if not bucket:
         return uri
     placed = f"gs://{bucket}/data/{fingerprint(Path(uri))}/schema.json"
@@ -113,8 +109,16 @@ def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
     return placed
 
 
+def _fetched(uri: str, cache_dir: Path) -> Path:
+    found = storage.find(uri)
+    if not found:
+        raise RequestError(f"There is no object {uri}. Name another run.")
+    mark = hashlib.sha256(f"{uri} {found[0].generation}".encode()).hexdigest()
+    return _once(cache_dir / mark, lambda file: storage.fetch(uri, file))
+
+
 def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
-    from pipeline.covertype import LABEL, MIN_ROWS, simulate
+    from pipeline.covertype import LABEL, MIN_ROWS, simulate, version
 
     if ":" in data and not (rows.isascii() and rows.isdigit() and int(rows) >= MIN_ROWS):
         raise RequestError(
@@ -123,7 +127,8 @@ def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
         )
     n_rows = int(rows) if rows else DEFAULT_SAMPLE_ROWS
     _check_label(label, [*simulate(MIN_ROWS).columns], data)
-    path = _keep(cache_dir / f"simulated-{n_rows}.parquet", lambda: simulate(n_rows))
+    path = cache_dir / version() / f"simulated-{n_rows}.parquet"
+    _once(path, lambda file: simulate(n_rows).to_parquet(file, index=False))
     description = f"{n_rows:,} simulated rows, drawn from the class statistics of the Covertype data"
     if label == LABEL:
         description += "; their figures say nothing about real forests"
@@ -133,10 +138,9 @@ def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
 def _covtype(label: str, cache_dir: Path) -> Source:
     from sklearn.datasets import fetch_covtype
 
-    from pipeline.covertype import fold
+    from pipeline.covertype import fold, version
 
-    path = cache_dir / "covtype.parquet"
-    if not path.exists():
+    def write(file: Path) -> None:
         try:
             with warnings.catch_warnings(action="ignore"):  # it warns of each try; the last one's error says it all
                 public = fetch_covtype(as_frame=True)
@@ -146,7 +150,9 @@ def _covtype(label: str, cache_dir: Path) -> Source:
                 "Connect to the network and try again, name a file of yours with --data PATH,\n"
                 "or take simulated rows with --data sample."
             ) from error
-        _keep(path, lambda: fold(public.frame))
+        fold(public.frame).to_parquet(file, index=False)
+
+    path = _once(cache_dir / version() / "covtype.parquet", write)
     _check_label(label, _columns("covtype", path.open("rb")), "covtype")
     return _of_files("covtype", str(path), (path,), "the public Covertype table, 581,012 rows")
 
@@ -259,14 +265,24 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _keep(path: Path, make: "Callable[[], pd.DataFrame]") -> Path:
-    """Write a table as Parquet, so that the file is there whole or not at all."""
+def _once(path: Path, write: Callable[[Path], object]) -> Path:
+    """Have a file written unless it is there; its name says all that its content follows from.
+
+    It appears whole or not at all, and is never written again: another run may be reading it.
+    """
+    if path.exists():
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     os.close(handle)
     try:
-        make().to_parquet(temporary, index=False)
-        os.replace(temporary, path)
+        write(Path(temporary))
+        try:
+            os.link(temporary, path)
+        except FileExistsError:  # another process was faster
+            pass
+        except OSError:  # a file system without links
+            os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
     return path

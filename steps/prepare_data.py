@@ -37,7 +37,7 @@ def prepare_data(
             bq://project.dataset.table. CSV may be compressed with gzip or zstd.
         label: Name of the column that holds the classes.
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache.
-        min_class_rows: Classes of fewer rows are left out with their rows; 0 leaves none out.
+        min_class_rows: Least number of rows of a class, at least 0; smaller classes are left out with their rows.
         weight: Name of the column that holds the weights of the rows, "" for none.
         split_by: Name of the column of dates or numbers by which the rows are split, "" for none.
         group_by: Name of the column of groups whose rows stay together, "" for none.

@@ -26,7 +26,7 @@ def split_data(
     Args:
         dataset: Table as Parquet, at least two rows a class, with the roles of its columns in the metadata.
         test_size: Share of the rows that goes into the test part, between 0 and 1.
-        seed: Seed of the shuffle; the same seed gives the same parts, from 0 to 4,294,967,295.
+        seed: Seed of the shuffle, from 0 to 4,294,967,295; the same seed gives the same parts.
 
     Returns:
         train: Training rows as Parquet, in the order of the table.

@@ -106,21 +106,47 @@ def execute(engine: Engine, parameters: dict[str, Any], run: Run, progress: Prog
 
 
 def record(watch: Callable[[], State], engine: Engine, run: Run) -> State:
-    """Watch a run to its end and record it; see execute."""
-    from pipeline.runs import ERROR_LOG, INTERRUPTED, discard
+    """Watch a run to its end and record it with its results; see execute.
+
+    Raises:
+        RequestError: nothing was started, and the run folder is gone; of a job that was started before, nothing has
+            changed.
+    """
+    from pipeline import results, runs
 
     status: State = "failed"
     try:
         status = watch()
-    except RequestError:
-        discard(run.folder)
-        raise
+    except RequestError as refused:
+        if runs.discard(run) or run.job:
+            raise
+        run.error = str(refused)
     except KeyboardInterrupt:
+        if run.status != "running":
+            raise  # a job that was recorded to its end before
         status = engine.after_interrupt
-        run.error = INTERRUPTED
+        run.error = runs.INTERRUPTED
     except Exception as error:
-        run.error = f"{type(error).__name__}: {error}"
-        with contextlib.suppress(OSError):  # the disk may be what failed
-            (run.folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+        _tell(error, run)
     run.finish(status)
-    return status
+    if run.status != "running":
+        try:
+            results.conclude(run)
+        except Exception as error:
+            _tell(error, run)
+            run.status = "failed"
+        run.save()
+    return run.status
+
+
+def _tell(error: Exception, run: Run) -> None:
+    """Record an error that is not a task's, with its traceback in a log of its own."""
+    from pipeline.runs import ERROR_LOG
+
+    told = f"{type(error).__name__}: {error}"
+    run.error = f"{run.error}\n{told}" if run.error else told
+    with (
+        contextlib.suppress(OSError),
+        (run.folder / ERROR_LOG).open("a", encoding="utf-8") as log,
+    ):  # the disk may be full
+        log.write(traceback.format_exc())

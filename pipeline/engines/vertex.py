@@ -1,17 +1,14 @@
 """The Vertex AI engine: the compiled spec as a PipelineJob, submitted, followed, cancelled and scheduled."""
 
-import contextlib
 import importlib.metadata
 import re
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any
-from unittest.mock import patch
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -21,13 +18,16 @@ from cronsim import CronSim
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
-from pipeline import check, graph, runs, sources
+from pipeline import RequestError, check, graph, runs, sources
 from pipeline.check import Check, make
 from pipeline.engines import Progress, vertex_checks
 from pipeline.engines.vertex_service import PASSING, Service, first_line
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
+
+if TYPE_CHECKING:
+    from pipeline.engines.vertex_job import Job
 
 JOB_STATES: dict[str, State] = {
     "PIPELINE_STATE_SUCCEEDED": "succeeded",
@@ -76,7 +76,7 @@ class VertexEngine:
             "git_dirty": str(run.git.dirty),
             "profile": run.profile,
         }
-        return {key: re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63] for key, value in labels.items()}
+        return {key: _label(value) for key, value in labels.items()}
 
     def url(self, job_id: str) -> str:
         """Return the web address of a job."""
@@ -100,7 +100,7 @@ class VertexEngine:
 
     def checks(self, run: Run, source: Source) -> list[Check]:
         """Check the names of the job, then what needs credentials and a network; see pipeline.engines.Engine."""
-        names = (self.job_id(run), _display_name(run), self.labels(run))
+        names = (self.job_id(run), _display_name(run.identifier, run.pipeline), self.labels(run))
         return [
             make("names", lambda: check.of_names(*names)),
             Check("data", "passed", source.description),  # it was found, or there would be no source
@@ -131,8 +131,7 @@ class VertexEngine:
                 nonlocal tries
                 tries += 1
                 try:
-                    with _without_bucket_creation():
-                        job.submit(service_account=self.settings.service_account, experiment=experiment)
+                    job.submit(self.settings.service_account, experiment)
                 except api.Conflict:
                     if tries == 1:
                         raise  # else an earlier try got through, though its answer did not
@@ -141,9 +140,12 @@ class VertexEngine:
         run.job, run.url = f"{self.service.parent}/pipelineJobs/{job_id}", self.url(job_id)
         run.save()
 
-    def _job(self, spec: Path, parameters: dict[str, Any], run: Run, job_id: str) -> Any:
-        return self.service.sdk.PipelineJob(
-            display_name=_display_name(run),
+    def _job(self, spec: Path, parameters: dict[str, Any], run: Run, job_id: str) -> "Job":
+        assert self.service.sdk  # it settles where the job goes
+        from pipeline.engines.vertex_job import Job
+
+        return Job(
+            display_name=_display_name(run.identifier, run.pipeline),
             template_path=str(spec),
             job_id=job_id,
             pipeline_root=f"gs://{self.settings.bucket}/{run.identifier}/{run.run_id}",
@@ -154,15 +156,22 @@ class VertexEngine:
         )
 
     def follow(self, run: Run, nodes: list[graph.Node], progress: Progress) -> State:
-        """Follow a job to its end, record its tasks and results, and return how it ended."""
-        run.tasks, run.error = [], None  # whoever followed it before
-        tasks: dict[int, Task] = {}
+        """Follow a job to its end, record its tasks, and return how it ended.
+
+        Raises:
+            RequestError: the job is recorded to its end and cannot be asked again; nothing of the record has changed.
+        """
+        tasks: dict[int, Task] | None = None
         while True:
             try:
                 job = self._get(run.job)
             except (*PASSING, api.GoogleAPICallError, auth.GoogleAuthError) as error:
+                if run.status != "running":
+                    raise RequestError(f"the job cannot be watched again: {first_line(error)}") from None
                 run.error = f"the job cannot be watched any more: {first_line(error)}"
                 return "running"
+            if tasks is None:  # in place of what was known when it was followed before
+                tasks, run.tasks, run.status, run.error = {}, [], "running", None
             self._update(job, nodes, tasks, run, progress)
             if job.state.name in JOB_STATES:
                 break
@@ -211,6 +220,12 @@ class VertexEngine:
         with TemporaryDirectory() as folder:
             spec = Path(folder, runs.SPEC)
             spec.write_text(yaml.safe_dump(_plain(found.pipeline_spec)), encoding="utf-8")
+            try:
+                graph.load(spec)
+            except RequestError:
+                raise RequestError(
+                    f"The job {job} has no pipeline spec of its own to follow it by. Look at it there: {run.url}"
+                ) from None
             run.begin(spec)
         return run
 
@@ -309,23 +324,21 @@ class VertexEngine:
 
     def _schedules(self, identifier: str, pipeline: str) -> list[Any]:
         wanted = f'display_name="{_schedule_name(identifier, pipeline)}"'
-        return self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
+        found = self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
+        # the name of one identifier and pipeline may be that of two others
+        labels = {"identifier": _label(identifier), "pipeline": _label(pipeline)}
+        jobs = [schedule.gca_resource.create_pipeline_job_request.pipeline_job for schedule in found]
+        return [
+            schedule for schedule, job in zip(found, jobs, strict=True) if labels.items() <= dict(job.labels).items()
+        ]
 
 
-@contextlib.contextmanager
-def _without_bucket_creation() -> Iterator[None]:
-    """Keep submit() from its own look at the bucket, which creates a missing one, asks Cloud Resource Manager and waits
-    50 s where that cannot be reached, and swallows every error (google-cloud-aiplatform 1.165.1); checks() has looked.
-    """
-    from google.cloud.aiplatform.utils import gcs_utils
-
-    name = "create_gcs_bucket_for_pipeline_artifacts_if_it_does_not_exist"
-    with patch.object(gcs_utils, name, lambda **_: None):
-        yield
+def _label(value: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
 
 
-def _display_name(run: Run) -> str:
-    return f"{run.identifier} {run.pipeline}"
+def _display_name(identifier: str, pipeline: str) -> str:
+    return f"{identifier} {pipeline}"
 
 
 def _schedule_name(identifier: str, pipeline: str) -> str:
@@ -369,7 +382,9 @@ def _inputs(detail: Any) -> dict[str, Any]:
 
 
 def _artifact(artifact: Any) -> SimpleNamespace:
-    return SimpleNamespace(uri=artifact.uri, metadata=_plain(artifact.metadata or {}))
+    return SimpleNamespace(
+        uri=artifact.uri, metadata=_plain(artifact.metadata or {}), schema_title=artifact.schema_title
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -1,11 +1,17 @@
 import json
+from typing import List  # noqa: UP035
 
 import pytest
 import yaml
-from kfp import components
+from kfp import components, dsl
 
-from pipeline import PIPELINES, RequestError, compiler
+from pipeline import PIPELINES, RequestError, compiler, graph
 from pipeline.profiles import PROFILES
+
+
+@dsl.component(base_image="python:3.11")
+def say(text: str):
+    print(text)
 
 
 @pytest.fixture
@@ -72,6 +78,55 @@ def test_assignments_are_converted_to_the_types_of_the_signature(training):
     assert compiler.arguments(training, ["drop="]) == {"drop": []}
 
 
+def test_repeated_list_adds_up_and_any_other_parameter_given_twice_is_refused(training):
+    given = compiler.arguments(training, ["drop=Slope", "keep=id", 'drop=["Aspect", "a, b"]', "drop=Elevation"])
+    assert given == {"drop": ["Slope", "Aspect", "a, b", "Elevation"], "keep": ["id"]}
+    for assignments in (["max_iter=3", "max_iter=5"], ["weight=a", "weight=a"]):
+        with pytest.raises(RequestError, match=f"--set {assignments[1]}: .* is given twice. Leave one out."):
+            compiler.arguments(training, assignments)
+
+
+def test_step_in_the_spec_reads_as_its_source(training, tmp_path):
+    """Every text of several lines is written as its lines, with no line folded or escaped."""
+    compiler.compile_pipeline(training, tmp_path / "spec.yaml")
+    text = (tmp_path / "spec.yaml").read_text("utf-8")
+    assert text.startswith("# PIPELINE DEFINITION\n# Name: covertype-training\n")
+    written = {line.strip() for line in text.splitlines()}
+    for container in graph.containers(graph.load(tmp_path / "spec.yaml")).values():
+        assert {line.strip() for line in container["command"][-1].splitlines()} <= written
+
+
+def test_default_of_several_lines_stays_a_comment_in_the_head_of_the_spec(tmp_path):
+    @dsl.pipeline(name="lines")
+    def lines(text: str = "one\ntwo: {"):
+        say(text=text)
+
+    compiler.compile_pipeline(lines, tmp_path / "spec.yaml")
+    parameters = graph.load(tmp_path / "spec.yaml")["root"]["inputDefinitions"]["parameters"]
+    assert parameters["text"]["defaultValue"] == "one\ntwo: {"
+
+
+def test_items_of_a_list_are_of_the_type_of_the_signature():
+    @dsl.pipeline(name="lists")
+    def lists(codes: List[int] = [], shares: List[float] = [], any_of: list = []):  # noqa: B006, UP006
+        say(text="")
+
+    given = compiler.arguments(lists, ["codes=3", "codes=[4, 5]", "shares=[1, 0.5]", 'any_of=[1, "a"]', "any_of=b"])
+    assert given == {"codes": [3, 4, 5], "shares": [1, 0.5], "any_of": [1, "a", "b"]}
+    with pytest.raises(RequestError, match=r"each a whole number, not 'x'\."):
+        compiler.arguments(lists, ['codes=["x"]'])
+    with pytest.raises(RequestError, match=r"--set codes=x: expected a whole number, not 'x'\."):
+        compiler.arguments(lists, ["codes=x"])
+
+
+def test_range_of_a_compiled_spec_holds_without_its_pipeline(training, tmp_path):
+    compiler.compile_pipeline(training, tmp_path / "spec.yaml")
+    loaded = components.load_component_from_file(str(tmp_path / "spec.yaml"))
+    assert compiler.arguments(loaded, ["max_iter=10000", "drop=a"]) == {"max_iter": 10_000, "drop": ["a"]}
+    with pytest.raises(RequestError, match=r"--set max_iter=0: expected a value from 1 to 10,000\."):
+        compiler.arguments(loaded, ["max_iter=0"])
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
@@ -84,7 +139,12 @@ def test_assignments_are_converted_to_the_types_of_the_signature(training):
         ("learning_rate=nan", "expected a number, not 'nan'"),
         ("balance_classes=2", "expected true or false, not '2'"),
         ("drop=[a", r"expected a JSON list, not '\[a'"),
-        ("drop=[1]", r"expected a value that is a list of column names\."),
+        ("drop=[1]", r"--set drop=\[1\]: expected a list whose items are each text in quotes, not 1\."),
+        ("seed=4294967296", r"expected a value from 0 to 4,294,967,295\."),
+        ("max_leaf_nodes=1", r"expected a value from 2 to 100,000\."),
+        ("learning_rate=0", r"expected a value above 0\."),
+        ("l2_regularization=-1", r"expected a value at least 0\."),
+        ("test_size=1", r"expected a value between 0 and 1\."),
         ("drop={{$}}", r"KFP would expand the \{\{\$ in this text"),
         ("label=x", r"label follows from --label\. Use that flag\."),
         ("source=x", r"source follows from --data\. Use that flag\."),

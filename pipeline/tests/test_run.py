@@ -120,7 +120,7 @@ def test_what_only_a_step_can_know_fails_there_with_its_message(local_run, tmp_p
         (("--identifier", "x", "--label", "{{$}}"), "KFP would expand the {{$"),
         (("--identifier", "x", "--set", "max_iter"), "--set takes KEY=VALUE"),
         (("--identifier", "x", "--set", "max_iter=many"), "expected a whole number"),
-        (("--identifier", "x", "--set", "max_iter=-1"), "--set max_iter=-1: expected a value of at least 1."),
+        (("--identifier", "x", "--set", "max_iter=-1"), "--set max_iter=-1: expected a value from 1 to 10,000."),
         (("--identifier", "x", "--set", "test_size=1"), "expected a value between 0 and 1"),
         (("--identifier", "x", "--set", "trees=3"), "has no parameter 'trees'"),
         (("--identifier", "x", "--engine", "mars"), "'mars': Input should be 'local' or 'vertex'"),

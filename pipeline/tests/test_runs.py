@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline import RequestError, runs
-from pipeline.runs import Data, load
+from pipeline.runs import Data, Task, load
 
 
 @pytest.fixture
@@ -91,3 +91,21 @@ def test_run_on_vertex_gives_the_same_from_the_bucket(vertex, local_run):
 def test_run_without_a_model_says_so(recorded):
     with pytest.raises(RequestError, match="20260101T000000-abcd has no model: it is running"):
         recorded[0].model()
+
+
+def test_only_a_run_that_was_never_started_is_discarded_and_nothing_else_with_it(recorded, tmp_path):
+    first, second, third = recorded
+    first.start(Task(name="prepare-data"))
+    second.job = "projects/p/locations/l/pipelineJobs/second"
+    assert not runs.discard(first)
+    assert not runs.discard(second)
+    assert runs.discard(third)
+    assert load("x", "latest", tmp_path).run_id == second.run_id
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {first.run_id, second.run_id, "latest"}
+
+
+def test_what_others_keep_beside_a_discarded_run_stays(recorded, tmp_path):
+    (tmp_path / "x" / "notes.txt").write_text("mine")
+    (tmp_path / "x" / "zzz").mkdir()
+    assert all(runs.discard(run) for run in recorded)
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {"notes.txt", "zzz"}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import sklearn.datasets
 
-from pipeline import RequestError, sources
+from pipeline import RequestError, covertype, sources
 from pipeline.tests.test_covertype import public_layout
 
 
@@ -53,6 +53,28 @@ def test_sample_is_simulated_here_and_says_so(tmp_path):
 def test_sample_keeps_its_fingerprint_from_run_to_run(tmp_path):
     assert resolve("sample:50", tmp_path) == resolve("sample:50", tmp_path)
     assert resolve("sample", tmp_path).name == "sample:20000"
+
+
+def test_sample_that_is_there_is_never_written_again_and_another_version_stands_beside_it(tmp_path, monkeypatch):
+    """A run that reads it fails where the file changes meanwhile."""
+    path = Path(resolve("sample:50", tmp_path).uri)
+    before = path.stat()
+    assert resolve("sample:50", tmp_path).uri == str(path)
+    assert path.stat() == before
+    monkeypatch.setattr(covertype, "version", lambda: "other")
+    assert resolve("sample:50", tmp_path).uri != str(path)
+    assert path.stat() == before
+
+
+def test_file_that_another_process_has_written_meanwhile_stays(tmp_path):
+    path = tmp_path / "file"
+
+    def write(file):
+        path.write_text("theirs")  # while ours is being written
+        file.write_text("ours")
+
+    assert sources._once(path, write).read_text() == "theirs"
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_covtype_is_the_public_table_folded_and_kept(rows, tmp_path, monkeypatch):

@@ -16,9 +16,10 @@ import joblib
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from google.cloud.aiplatform_v1.types import PipelineJob
 from kfp.client import client as kfp_client
 
-from pipeline import ROOT, __main__, storage
+from pipeline import PIPELINES, ROOT, __main__, storage
 from pipeline.check import Check, make
 from pipeline.covertype import simulate
 from pipeline.engines import vertex_checks
@@ -118,6 +119,31 @@ def test_job_of_elsewhere_is_followed_into_a_record_of_its_own(submit, monkeypat
     assert (json.loads(shown.out), shown.err) == (record, "")
     assert record["metrics"]["accuracy"] > 0.5
     assert record["parameters"]["max_iter"] == 3
+
+
+def test_refusal_or_silence_while_following_leaves_the_record_as_it_is(submit, vertex, capsys):
+    ended = submit("--data", "sample:1400", "--set", "max_iter=1")
+    before = {path: path.read_bytes() for path in ended.folder.rglob("*") if path.is_file()}
+    job = ended.record["job"]
+
+    assert __main__.main(["follow", job, "--region", "nowhere"]) == 2
+    assert "--region 'nowhere' is no region of Vertex AI" in capsys.readouterr().err
+    vertex.fail("GET", "/pipelineJobs/", 403, message="Your rights have changed.")
+    assert __main__.main(["follow", job]) == 2
+    assert "Error: the job cannot be watched again: Your rights have changed." in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in ended.folder.rglob("*") if path.is_file()} == before
+    assert __main__.main(["follow", job]) == 0  # recorded once more
+    assert json.loads((ended.folder / "run.json").read_text())["metrics"] == ended.record["metrics"]
+
+
+def test_job_without_a_spec_is_told_and_leaves_nothing(vertex, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "runs"))
+    name = "projects/demo/locations/us-central1/pipelineJobs/elsewhere"
+    job = PipelineJob(name=name, display_name="of another tool", template_uri="https://example.com/spec.yaml")
+    monkeypatch.setattr(VertexEngine, "_get", lambda *_: job)
+    assert __main__.main(["follow", name]) == 2
+    assert "has no pipeline spec of its own to follow it by. Look at it there: https://" in capsys.readouterr().err
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(vertex, tmp_path):
@@ -324,6 +350,16 @@ def test_schedule_is_replaced_and_removed(submit, jobs):
     assert "Removed 1 schedule of trees for training." in submit("--unschedule").err
     assert "Removed 0 schedules" in submit("--unschedule").err
     assert not Path(first.folder).exists()
+
+
+def test_schedule_of_another_pipeline_with_the_same_name_stays(submit, jobs, monkeypatch, tmp_path, local_run):
+    """The schedules of a-x for training and of a for x-training are named alike."""
+    monkeypatch.setitem(PIPELINES, "x-training", PIPELINES["training"])
+    assert local_run("--identifier", "a", "--pipeline", "x-training", *FAST, "--schedule", "0 6 * * 1").status == 0
+    assert "Removed 0 schedules of a-x" in local_run("--identifier", "a-x", "--unschedule").err
+    assert (
+        "Removed 1 schedule of a for" in local_run("--identifier", "a", "--pipeline", "x-training", "--unschedule").err
+    )
 
 
 def test_schedule_needs_a_service(local_run):

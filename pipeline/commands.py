@@ -1,0 +1,89 @@
+"""What run.py does with a request: compile it only, check it, run it, run it at times, or no longer.
+
+Each returns the exit status of the command.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline import check as checking
+from pipeline import console, engines, graph, runs
+from pipeline.check import Check, Description
+from pipeline.engines import Engine
+from pipeline.graph import Node
+from pipeline.request import Request
+from pipeline.runs import Run
+
+
+def check(request: Request, engine: Engine) -> int:
+    """Check everything that can be known before, and run nothing."""
+    with _compiled(request) as spec:
+        described, checks = _checks(request, engine, spec)
+    console.show_description(described, request.source, *request.profile)
+    console.show_checks(checks)
+    return 2 if any(made.state == "failed" for made in checks) else 0
+
+
+def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
+    """Run a pipeline and show how it ended, or its record as JSON."""
+    with _compiled(request) as spec:
+        parameters, record, nodes = _ready(request, engine, spec)
+        record.begin(spec)
+    console.show(f"Run    {console.near(record.folder)}")
+    with console.progress(record, nodes) as progress:
+        engines.execute(engine, parameters, record, progress)
+    (console.show_json if as_json else console.show_result)(record)
+    return record.exit_status
+
+
+def schedule(request: Request, engine: Engine) -> int:
+    """Let a service run a pipeline at the times of the settings' schedule."""
+    with _compiled(request) as spec:
+        parameters, record, _ = _ready(request, engine, spec)
+        console.show_schedule(*engine.schedule(spec, parameters, record))
+    return 0
+
+
+def unschedule(request: Request, engine: Engine) -> int:
+    """Remove the schedules of a pipeline."""
+    identifier = request.settings.identifier
+    removed = engine.unschedule(identifier, request.pipeline)
+    console.show(f"Removed {removed} schedule{'s' if removed != 1 else ''} of {identifier} for {request.pipeline}.")
+    return 0
+
+
+@contextmanager
+def _compiled(request: Request) -> Iterator[Path]:
+    """Find the data and say what it is; the spec is there while this lasts."""
+    console.show(f"Data   {request.source.description}")
+    with TemporaryDirectory() as folder:
+        spec = Path(folder, runs.SPEC)
+        request.compile(spec)
+        yield spec
+
+
+def _checks(request: Request, engine: Engine, spec: Path) -> tuple[Description, list[Check]]:
+    draft = request.record(request.parameters)  # for what the names of a job will be
+    described = checking.describe(request.source, draft.parameters)
+    checks = checking.of_spec(graph.load(spec), request.parameters, described) + engine.checks(draft, request.source)
+    return described, checks
+
+
+def _ready(request: Request, engine: Engine, spec: Path) -> tuple[dict[str, Any], Run, list[Node]]:
+    """Make the checks that a service asks for and bring the data to its place; return what there is to run.
+
+    Raises:
+        RequestError: a check has failed, or the data cannot be brought there.
+    """
+    nodes = graph.nodes(graph.load(spec))
+    if request.settings.chosen_engine()[0] != "local":
+        _, checks = _checks(request, engine, spec)
+        checking.require(checks)
+        console.show_machines(nodes, *request.profile)
+    parameters, told = request.placed(engine)
+    if told:
+        console.show(f"Data   {told}")
+    return parameters, request.record(parameters), nodes

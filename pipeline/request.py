@@ -1,0 +1,107 @@
+"""What one command asks for, settled once: the pipeline, its parameters, the data, and the machines that follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kfp.dsl.base_component import BaseComponent
+
+from pipeline import compiler, profiles, results, runs, sources
+from pipeline.engines import Engine
+from pipeline.runs import Run
+from pipeline.settings import Settings
+from pipeline.sources import Source
+
+
+@dataclass(frozen=True)
+class Request:
+    """A pipeline and what it is to run with. The data is looked for when it is first needed."""
+
+    settings: Settings
+    pipeline: str  # its name
+    definition: BaseComponent
+    given: dict[str, Any]  # values of --set
+    caching: bool  # whether tasks may take their results from a cache
+
+    @classmethod
+    def of(
+        cls, settings: Settings, pipeline: str, assignments: Sequence[str] = (), no_cache: bool = False
+    ) -> "Request":
+        """Make the request of a command.
+
+        Args:
+            settings: The settings, from flags, variables and file.
+            pipeline: Name of the pipeline.
+            assignments: What --set was given, each as KEY=VALUE.
+            no_cache: Whether no task may take its result from a cache; a schedule, too, reads its data anew each time.
+
+        Raises:
+            RequestError: there is no such pipeline, or an assignment does not fit it.
+        """
+        definition = compiler.load(pipeline)
+        given = compiler.arguments(definition, assignments)
+        return cls(settings, pipeline, definition, given, caching=not (no_cache or settings.schedule))
+
+    @cached_property
+    def source(self) -> Source:
+        """The table that the data names; an empty one, where the pipeline takes none."""
+        if "source" not in (self.definition.component_spec.inputs or {}):
+            return Source(name="", uri="", fingerprint="", n_bytes=0, description="none, the pipeline takes no table")
+        return sources.resolve(self.settings.data, self.settings.label, self.settings.runs_dir / ".data")
+
+    @cached_property
+    def profile(self) -> tuple[str, str]:
+        """The name of the machines' profile and the reason for it."""
+        return profiles.choose(self.settings.profile, self.source.n_bytes)
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """The values of the parameters that have others than their defaults, with the data where it was named."""
+        values = self.given | self._of_flags(source=self.source.uri, fingerprint=self.source.fingerprint)
+        if name := values.get("schema_from"):
+            former = runs.load(self.settings.identifier, name, self.settings.runs_dir)
+            values["schema_from"] = results.schema_of(former)
+        return values
+
+    def placed(self, engine: Engine) -> tuple[dict[str, Any], str]:
+        """Bring the data, and the schema of an earlier run, to where the engine's first step can read them.
+
+        Returns:
+            The parameters with the new places, and what was done in words.
+        """
+        source, told = engine.place(self.source)
+        values = self.parameters | self._of_flags(source=source.uri)
+        if values.get("schema_from"):
+            values["schema_from"] = engine.place_file(values["schema_from"])
+        return values, told
+
+    def record(self, parameters: dict[str, Any]) -> Run:
+        """Return the record of a new run with these parameters, which leaves nothing behind until it begins."""
+        return runs.new(
+            self.settings.runs_dir,
+            identifier=self.settings.identifier,
+            pipeline=self.pipeline,
+            engine=self.settings.chosen_engine()[0],
+            profile=self.profile[0],
+            parameters=compiler.resolved(self.definition, parameters),
+            data=runs.Data(source=self.source.name, fingerprint=self.source.fingerprint),
+        )
+
+    def compile(self, path: Path) -> None:
+        """Write the spec that the engine runs."""
+        engine, _ = self.settings.chosen_engine()
+        compiler.compile_pipeline(self.definition, path, engine, self.profile[0], caching=self.caching)
+
+    def compile_for_elsewhere(self, path: Path) -> None:
+        """Write a spec whose defaults are the values that were given; of what size its data will be is not known."""
+        engine, _ = self.settings.chosen_engine()
+        profile, _ = profiles.choose(self.settings.profile, n_bytes=0)
+        defaults = self.given | self._of_flags()
+        compiler.compile_pipeline(self.definition, path, engine, profile, caching=self.caching, defaults=defaults)
+
+    def _of_flags(self, **values: str) -> dict[str, str]:
+        """Return the values of parameters that follow from flags, of those that the pipeline has."""
+        known = self.definition.component_spec.inputs or {}
+        return {name: value for name, value in {**values, "label": self.settings.label}.items() if name in known}
