@@ -1,13 +1,13 @@
-"""Rows for the benchmark: as many as are asked for, like those of a table."""
+"""Rows for the benchmark: those of a file, or as many as are asked for that are like them."""
 
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
 from pipeline import RequestError
-from pipeline.benchmark.reading import read_table
 
 CHUNK = 200_000  # rows that are made at once
 
@@ -51,3 +51,12 @@ def make_rows(source: Path, label: str, rows: int, target: Path, seed: int = 0) 
                 part[name] = moved.clip(low[name], high[name]).astype(frame[name].dtype)
             writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
     return target
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table as most scripts do; the first bytes tell what kind of file it is."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic == b"PAR1":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, compression="gzip" if magic[:2] == b"\x1f\x8b" else None)

@@ -6,7 +6,10 @@ from kfp.dsl import Dataset, Input, Output
 
 from pipeline import PIPELINES, compiler
 from pipeline.parameters import parameters_of, range_of
-from steps import prepare_data, preprocess, split_data, train_model
+from steps.prepare_data import prepare_data
+from steps.preprocess import preprocess
+from steps.split_data import split_data
+from steps.train_model import train_model
 
 
 @pytest.mark.parametrize(
