@@ -212,8 +212,9 @@ def origins(source: str) -> dict[str, tuple[str, int]]:
 
 @cache
 def _origins(source: str) -> dict[str, tuple[str, int]]:
-    found = {file: (file, 1) for file in shipped_files(source)}
-    for file, text in shipped_files(source).items():
+    files = shipped_files(source)
+    found = {file: (file, 1) for file in files}
+    for file, text in files.items():
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if (ROOT / file).read_text("utf-8") == text:
                 found[file] = (str(ROOT / file), 1)

@@ -205,9 +205,9 @@ def test_contestants_alternate_and_the_tables_are_well_formed(tmp_path, monkeypa
     assert "| `python run.py --help` | 0.50 |" in text
     assert "not quiet" not in text
     assert "engine, fully cached, round 1: not taken from the cache: preprocess." in text
-    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
-    assert len(tables) == 3
-    for lines in tables:
+    found_tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert len(found_tables) == 3
+    for lines in found_tables:
         assert len({line.count("|") for line in lines}) == 1
         assert re.fullmatch(r"\| ---( \| ---:)+ \|", lines[1])
 

@@ -66,7 +66,9 @@ def slow(*values):
     ("step", "before", "after", "again"),
     [
         slow("train_model", "=max_iter,", "=max_iter + 1,", {"train-model", "combine-models", "evaluate-model"}),
-        ("evaluate_model", "return figures", "return 1.0 * figures", {"evaluate-model"}),
+        ("evaluate_model", "return evaluation", "return 1.0 * evaluation", {"evaluate-model"}),
+        ("evaluation/page", "Where it fails", "Where it is wrong", {"evaluate-model"}),
+        slow("evaluation/page.css", "max-width: 70rem", "max-width: 71rem", {"evaluate-model"}),
         slow("split_data", "write_table(rows,", "write_table(rows[:-1],", ALL - {"prepare-data"}),
     ],
 )
@@ -78,7 +80,7 @@ def test_edited_step_runs_again_with_what_depends_on_it_and_nothing_else(tmp_pat
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     command = [sys.executable, "run.py", *ARGUMENTS]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    path = tmp_path / "steps" / f"{step}.py"
+    path = tmp_path / "steps" / (step if "." in step else f"{step}.py")
     assert before in path.read_text()
     path.write_text(path.read_text().replace(before, after))
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)

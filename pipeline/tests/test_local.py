@@ -172,7 +172,8 @@ def test_one_thread_parses_at_a_time(monkeypatch):
         patch.setattr(ast, "parse", slow_parse)
         found = list(threads.map(local.origins, (f"def f{n}(): ..." for n in range(8))))
     assert found == [{}] * 8
-    assert alone == [True] * 8
+    assert len(alone) >= 8
+    assert all(alone)
 
 
 def test_tasks_run_where_there_is_no_process_to_fork_from(execute, monkeypatch):

@@ -59,10 +59,12 @@ def test_failed_task_fails_again_until_what_it_reads_is_mended(failed, tmp_path,
 
 
 def test_debugger_stops_at_the_line_of_the_step(failed, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", io.StringIO("p label\nq\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("up\np label\nq\n"))
     assert verbs.main(["replay", "x", "latest/prepare-data", "--pdb"]) == 1
     shown = capsys.readouterr().out
-    assert "steps/prepare_data.py" in shown
+    stopped, _, above = shown.partition("(Pdb)")
+    assert "steps/tables/schema.py" in stopped  # a module that the step ships is its own
+    assert "steps/prepare_data.py" in above
     assert "(Pdb) 'kind'" in shown
 
 
@@ -95,12 +97,13 @@ def test_what_is_gone_from_the_run_folder_is_named(trained, capsys):
 
 
 def test_step_that_needs_more_than_the_run_had_is_told(trained, capsys):
-    inputs = trained.folder / "inputs" / "split-data.json"
+    inputs = trained.folder / "inputs" / "train-model-3.json"
     kept = json.loads(inputs.read_text())
-    del kept["parameterValues"]["label"], kept["artifacts"]["dataset"], kept["parameterValues"]["test_size"]
+    del kept["parameterValues"]["class_code"], kept["artifacts"]["train_features"], kept["parameterValues"]["max_iter"]
     inputs.write_text(json.dumps(kept))
-    assert verbs.main(["replay", "x", "latest/split-data"]) == 2
-    assert "The step of split-data now needs dataset, label, which the run did not have." in capsys.readouterr().err
+    assert verbs.main(["replay", "x", "latest/train-model[3]"]) == 2
+    told = "The step of train-model[3] now needs class_code, train_features, which the run did not have."
+    assert told in capsys.readouterr().err
 
 
 def test_task_of_a_job_on_vertex_runs_here_on_inputs_from_the_bucket(vertex, local_run, tmp_path, capsys):
