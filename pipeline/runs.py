@@ -23,7 +23,7 @@ from pipeline import ROOT, RequestError, storage
 if TYPE_CHECKING:
     import pandas as pd
 
-State = Literal["running", "succeeded", "failed", "cancelled"]
+State = Literal["running", "succeeded", "failed", "cancelled", "skipped"]
 SPEC = "pipeline.yaml"  # in the run folder: what ran
 ERROR_LOG = Path("logs", "error.log")
 INTERRUPTED = "interrupted by Ctrl-C"
@@ -34,16 +34,22 @@ class Task(BaseModel):
     """One task of a run; in a loop, one of its iterations."""
 
     name: str
-    item: Any = None  # of the loop, None outside of loops
+    item: Any = None  # of the loop, or its place; None outside of loops
+    path: str = ""  # names of the DAGs and numbers of the iterations around it, and its own: for-loop-1/3/train-model
+    ambiguous: bool = False  # whether others have the same name and item
     state: State = "running"
     seconds: float | None = None
     cached: bool = False
     error: str | None = None
+    reason: str | None = None  # why it was skipped
     log: str | None = None  # path or address
     outputs: dict[str, str] = Field(default_factory=dict)  # path or address of each output artifact
 
     @property
     def title(self) -> str:
+        """What it is shown as: its name, in a loop with the item, or the path where others have the same."""
+        if self.ambiguous:
+            return self.path
         return self.name if self.item is None else f"{self.name}[{self.item}]"
 
 
@@ -85,6 +91,7 @@ class Run(BaseModel):
     job: str | None = None  # its name at the service
     url: str | None = None  # of the job's page
     tasks: list[Task] = Field(default_factory=list)
+    outputs: dict[str, Any] = Field(default_factory=dict)  # of the pipeline: parameters, and addresses of artifacts
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
     report: str | None = None
@@ -108,16 +115,16 @@ class Run(BaseModel):
         return 0 if self.status in ("succeeded", "running") and not self.error else 1
 
     def task(self, title: str) -> Task:
-        """Return a task by its name, in a loop with the item: train-model[3].
+        """Return a task by its name, in a loop with the item, train-model[3], or by its path.
 
         Raises:
             RequestError: the run has no such task; the message lists those that it has.
         """
-        found = [task for task in self.tasks if task.title == title]
+        found = [task for task in self.tasks if title and title in (task.title, task.path)]
         if not found:
             titles = ", ".join(task.title for task in self.tasks) or "none that started"
             raise RequestError(f"The run {self.run_id} has no task {title!r}. Its tasks are: {titles}.")
-        return found[0]
+        return found[-1]  # one of a sub-pipeline that was tried again is there more than once
 
     def output(self, title: str, name: str) -> Path:
         """Return the path of a task's output artifact, which is fetched first where it is in a bucket.
@@ -190,8 +197,10 @@ class Run(BaseModel):
         _link(self.folder)
 
     def log(self, task: Task) -> Path:
-        """Return the path of a task's log."""
-        return self.folder / "logs" / f"{_file_name(task)}.log"
+        """Return the path of a task's log, in a folder that is there."""
+        path = self.folder / "logs" / f"{_file_name(task)}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def inputs(self, task: Task) -> Path:
         """Return the path of a task's inputs: KFP's ExecutorInput.Inputs as JSON, from which it can be replayed."""
@@ -200,7 +209,7 @@ class Run(BaseModel):
     def keep_inputs(self, task: Task, inputs: dict[str, Any]) -> None:
         """Write down a task's inputs."""
         path = self.inputs(task)
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(inputs), encoding="utf-8")
 
     def start(self, task: Task) -> None:
@@ -220,7 +229,7 @@ class Run(BaseModel):
         with self._lock:
             task.outputs = {name: artifact.uri for name, artifact in artifacts.items()}
             self._results.update(artifacts)
-            if "dataset" in artifacts:
+            if "dataset" in artifacts and "rows" in artifacts["dataset"].metadata:
                 self.data.rows = int(artifacts["dataset"].metadata["rows"])
             if "test" in artifacts and "duplicates_in_train" in artifacts["test"].metadata:
                 self.data.duplicates = int(artifacts["test"].metadata["duplicates_in_train"])
@@ -247,11 +256,13 @@ class Run(BaseModel):
     def _conclude(self) -> None:
         if schema := self._results.get("schema"):
             self.schema_file = schema.uri
-        if model := self._results.get("model"):
+        model = self._results.get("model")
+        if model and {"file", "classes"} <= model.metadata.keys():
             self.model_file = f"{model.uri}/{model.metadata['file']}"
             if metrics := self._results.get("metrics"):
                 self.metrics = _by_class(metrics.metadata, model.metadata["classes"])
-        if report := self._results.get("report"):
+        report = self._results.get("report")
+        if report and (storage.is_object(report.uri) or Path(report.uri).is_file()):
             path = self.folder / "report.html"
             storage.fetch(report.uri, path) if storage.is_object(report.uri) else shutil.copyfile(report.uri, path)
             self.report = str(path)
@@ -395,7 +406,9 @@ def discard(folder: Path) -> None:
 
 
 def _file_name(task: Task) -> str:
-    """Return the name of a task's files, without their ending."""
+    """Return the path of a task's files, without their ending."""
+    if task.path:
+        return task.path
     return task.name if task.item is None else f"{task.name}-{re.sub(r'[^A-Za-z0-9_.-]', '_', str(task.item))}"
 
 
