@@ -39,6 +39,7 @@ STYLES = {
     "cached": "green",
     "failed": "bold red",
     "cancelled": "yellow",
+    "skipped": "dim",
     "passed": "green",
     "not checked": "dim",
 }

@@ -3,20 +3,21 @@
 import json
 import os
 import pdb
+import re
 import tempfile
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from google.protobuf import json_format
-from kfp.dsl.executor import Executor
-from kfp.local import executor_input_utils
-from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentSpec, PipelineSpec
+from unittest.mock import patch
 
 from pipeline import RequestError, compiler, graph, runs
 from pipeline.engines import worker
+from pipeline.engines.interpreter import Job, Values, scope
+from pipeline.engines.interpreter.executor import executor_input
+from pipeline.engines.interpreter.placeholders import expanded
+from pipeline.engines.interpreter.values import SpecError
 from pipeline.engines.local import origins
 from pipeline.runs import Run, Task
 
@@ -35,7 +36,7 @@ def prepare(run: Run, title: str) -> Replay:
 
     Args:
         run: The run, of any engine and state.
-        title: Name of the task, in a loop with the item: train-model[3].
+        title: Name of the task, in a loop with the item, train-model[3], or its path.
 
     Raises:
         RequestError: there is no such task, its inputs are gone, or the step is not what it was.
@@ -45,7 +46,8 @@ def prepare(run: Run, title: str) -> Replay:
     container, component = _step(run, task)
     _check_inputs(component, inputs, title)
     now = datetime.now(UTC)
-    folder = run.folder.parent.parent / ".replays" / run.identifier / f"{now:%Y%m%dT%H%M%S%f}-{run.inputs(task).stem}"
+    name = re.sub(r"[^A-Za-z0-9_.]+", "-", task.title)[:80].strip("-")
+    folder = run.folder.parent.parent / ".replays" / run.identifier / f"{now:%Y%m%dT%H%M%S%f}-{name}"
     for name, given in inputs.get("artifacts", {}).items():
         for place, artifact in enumerate(given["artifacts"]):
             try:
@@ -53,16 +55,17 @@ def prepare(run: Run, title: str) -> Replay:
             except RequestError as error:
                 raise RequestError(f"{error} It was an input of {title}; replay the task that wrote it.") from None
     folder.mkdir(parents=True, exist_ok=True)
-    outputs_and_defaults = executor_input_utils.construct_executor_input(component, {}, str(folder), False)
-    whole = json_format.ParseDict({"inputs": inputs}, outputs_and_defaults)
-    executor_input = executor_input_utils.executor_input_to_dict(whole, component)
+    values = Values(
+        _typed(component, inputs.get("parameterValues", {}), title),
+        {name: given["artifacts"] for name, given in inputs.get("artifacts", {}).items()},
+    )
     source = container["command"][-1]
     work = worker.Work(
         source=source,
         function=graph.function(container),
-        executor_input=executor_input,
+        executor_input=executor_input(component, values, folder),
         log=str(folder / "error.log"),
-        environment={},
+        environment=_environment(container, run, task, values),
         threads=os.cpu_count() or 1,
         origins=origins(source),
         user_folder=os.getcwd(),
@@ -79,8 +82,13 @@ def execute(replay: Replay, *, debug: bool = False) -> str | None:
     """
     work = replay.work
     try:
-        Executor(work.executor_input, getattr(worker.load(work), work.function)).execute()
+        with patch.dict(os.environ, work.environment):
+            worker.call(work)
+    except worker.OutputError as error:
+        return str(error)
     except (Exception, SystemExit) as error:
+        if worker.is_success(error):
+            return None
         Path(work.log).write_text(traceback.format_exc(), encoding="utf-8")
         if debug:
             traceback.print_exc()
@@ -91,7 +99,10 @@ def execute(replay: Replay, *, debug: bool = False) -> str | None:
 
 def outputs(replay: Replay) -> dict[str, Any]:
     """Return what the task has put out: parameters by name, and the path of each artifact."""
-    there = json.loads(Path(replay.work.executor_input["outputs"]["outputFile"]).read_text("utf-8"))
+    file = Path(replay.work.executor_input["outputs"]["outputFile"])
+    if not file.exists():  # of a step that ended by sys.exit(0)
+        return {}
+    there = json.loads(file.read_text("utf-8"))
     artifacts = {name: given["artifacts"][0]["uri"] for name, given in there.get("artifacts", {}).items()}
     return there.get("parameterValues", {}) | artifacts
 
@@ -107,7 +118,7 @@ def _kept(run: Run, task: Task) -> dict[str, Any]:
         ) from None
 
 
-def _step(run: Run, task: Task) -> tuple[dict[str, Any], ComponentSpec]:
+def _step(run: Run, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the container and the component of a task's step as the pipeline has them now."""
     then = graph.nodes(graph.load(run.folder / runs.SPEC))
     step = next((node.step for node in then if node.name == task.name), task.name)
@@ -120,18 +131,35 @@ def _step(run: Run, task: Task) -> tuple[dict[str, Any], ComponentSpec]:
         raise RequestError(
             f"The pipeline {run.pipeline} has no step {step!r} any more. It has: {', '.join(containers)}."
         )
-    components = json_format.ParseDict(now, PipelineSpec()).components.values()
-    return containers[step], next(found for found in components if found.executor_label == f"exec-{step}")
+    components = now["components"].values()
+    return containers[step], next(found for found in components if found.get("executorLabel") == f"exec-{step}")
 
 
-def _check_inputs(component: ComponentSpec, inputs: dict[str, Any], title: str) -> None:
+def _typed(component: dict[str, Any], parameters: dict[str, Any], title: str) -> dict[str, Any]:
+    """Return parameters as the step takes them now, of its types and with its defaults."""
+    try:
+        return scope.completed(component, dict(parameters), "the input")
+    except SpecError as error:
+        raise RequestError(f"The task {title} cannot run on what it was given: {error}. Start a new run.") from None
+
+
+def _environment(container: dict[str, Any], run: Run, task: Task, inputs: Values) -> dict[str, str]:
+    """Return the variables that the pipeline sets for a task."""
+    job = Job.of_run(run.pipeline, run.run_id, str(run.folder), run.started)
+    names = job.names(task.name, task.path)
+    return {
+        each["name"]: expanded(each.get("value", ""), names, inputs.parameters) for each in container.get("env", ())
+    }
+
+
+def _check_inputs(component: dict[str, Any], inputs: dict[str, Any], title: str) -> None:
     """Check that all that the step needs now was there then."""
-    definitions = component.input_definitions
+    defined = component.get("inputDefinitions", {})
     missing = [
         name
-        for kind, given in ((definitions.parameters, "parameterValues"), (definitions.artifacts, "artifacts"))
-        for name, definition in kind.items()
-        if not definition.is_optional and name not in inputs.get(given, {})
+        for kind, given in (("parameters", "parameterValues"), ("artifacts", "artifacts"))
+        for name, spec in defined.get(kind, {}).items()
+        if not (spec.get("isOptional") or "defaultValue" in spec) and name not in inputs.get(given, {})
     ]
     if missing:
         raise RequestError(

@@ -24,7 +24,7 @@ from pipeline import ROOT, RequestError, storage
 if TYPE_CHECKING:
     import pandas as pd
 
-State = Literal["running", "succeeded", "failed", "cancelled"]
+State = Literal["running", "succeeded", "failed", "cancelled", "skipped"]
 SPEC = "pipeline.yaml"  # in the run folder: what ran
 LATEST = "latest"  # beside the run folders: a link to the newest
 ERROR_LOG = Path("logs", "error.log")
@@ -44,11 +44,14 @@ class Task(BaseModel):
     """One task of a run; in a loop, one of its iterations."""
 
     name: str
-    item: Any = None  # of the loop, None outside of loops
+    item: Any = None  # of the loop, or its place; None outside of loops
+    path: str = ""  # names of the DAGs and numbers of the iterations around it, and its own: for-loop-1/3/train-model
+    ambiguous: bool = False  # whether others have the same name and item
     state: State = "running"
     seconds: float | None = None
     cached: bool = False
     error: str | None = None
+    reason: str | None = None  # why it was skipped
     log: str | None = None  # path or address
     outputs: dict[str, str] = Field(default_factory=dict)  # path or address of each output artifact
 
@@ -61,6 +64,9 @@ class Task(BaseModel):
 
     @property
     def title(self) -> str:
+        """What it is shown as: its name, in a loop with the item, or the path where others have the same."""
+        if self.ambiguous:
+            return self.path
         return self.name if self.item is None else f"{self.name}[{self.item}]"
 
 
@@ -102,7 +108,8 @@ class Run(BaseModel):
     job: str | None = None  # its name at the service
     url: str | None = None  # of the job's page
     tasks: list[Task] = Field(default_factory=list)
-    # these four and the counts of the data follow from the outputs: see pipeline.results
+    outputs: dict[str, Any] = Field(default_factory=dict)  # of the pipeline: parameters, and addresses of artifacts
+    # these four and the counts of the data follow from the outputs of tasks: see pipeline.results
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
     report: str | None = None
@@ -125,16 +132,16 @@ class Run(BaseModel):
         return 0 if self.status in ("succeeded", "running") and not self.error else 1
 
     def task(self, title: str) -> Task:
-        """Return a task by its name, in a loop with the item: train-model[3].
+        """Return a task by its name, in a loop with the item, train-model[3], or by its path.
 
         Raises:
             RequestError: the run has no such task; the message lists those that it has.
         """
-        found = [task for task in self.tasks if task.title == title]
+        found = [task for task in self.tasks if title and title in (task.title, task.path)]
         if not found:
             titles = ", ".join(task.title for task in self.tasks) or "none that started"
             raise RequestError(f"The run {self.run_id} has no task {title!r}. Its tasks are: {titles}.")
-        return found[0]
+        return found[-1]  # one of a sub-pipeline that was tried again is there more than once
 
     def output(self, title: str, name: str) -> Path:
         """Return the path of a task's output artifact, which is fetched first where it is in a bucket.
@@ -207,8 +214,10 @@ class Run(BaseModel):
         _link(self.folder)
 
     def log(self, task: Task) -> Path:
-        """Return the path of a task's log."""
-        return self.folder / "logs" / f"{_file_name(task)}.log"
+        """Return the path of a task's log, in a folder that is there."""
+        path = self.folder / "logs" / f"{_file_name(task)}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def inputs(self, task: Task) -> Path:
         """Return the path of a task's inputs: KFP's ExecutorInput.Inputs as JSON, from which it can be replayed."""
@@ -217,7 +226,7 @@ class Run(BaseModel):
     def keep_inputs(self, task: Task, inputs: dict[str, Any]) -> None:
         """Write down a task's inputs."""
         path = self.inputs(task)
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(inputs), encoding="utf-8")
 
     def start(self, task: Task) -> None:
@@ -376,7 +385,9 @@ def discard(run: Run) -> bool:
 
 
 def _file_name(task: Task) -> str:
-    """Return the name of a task's files, without their ending."""
+    """Return the path of a task's files, without their ending."""
+    if task.path:
+        return task.path
     return task.name if task.item is None else f"{task.name}-{re.sub(r'[^A-Za-z0-9_.-]', '_', str(task.item))}"
 
 

@@ -7,20 +7,20 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
-
-from google.protobuf import json_format
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from pipeline import ROOT, RequestError, graph, sources
 from pipeline.check import Check
 from pipeline.engines import Progress, isolated, warm, worker
-from pipeline.engines.orchestrator import Command, Hooks, run_graph
+from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job, Values
+from pipeline.engines.interpreter import run as run_graph
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
@@ -36,15 +36,17 @@ class LocalEngine:
 
     after_interrupt: State = "cancelled"
 
-    def __init__(self, settings: Settings, *, isolated: bool = False):
+    def __init__(self, settings: Settings, *, isolated: bool = False, slots: int | None = None):
         """Make the engine.
 
         Args:
             settings: The settings of the run.
             isolated: Whether each step runs with exactly its own packages, rather than with those installed here.
+            slots: How many tasks may run at once; by default as many as there are cores.
         """
         self.settings = settings
         self.isolated = isolated
+        self.slots = slots
 
     def place(self, source: Source) -> tuple[Source, str]:
         """Bring objects of Cloud Storage to this machine; see pipeline.engines.Engine."""
@@ -78,81 +80,108 @@ class LocalEngine:
             warm.preload((text for _, text in texts), {file.partition("/")[0] for file, _ in texts})
             tasks = Tasks(run, progress)
             cache_dir = runs_dir / ".cache"
+        job = Job.of_run(compiled["pipelineInfo"]["name"], run.run_id, str(run.folder), run.started)
         with tasks.stopped_by_signals():
-            loaded = json_format.ParseDict(compiled, PipelineSpec())
-            succeeded = run_graph(loaded, parameters, run.folder, tasks, CORES, cache_dir)
-        return "succeeded" if succeeded else "failed"
+            how = run_graph(
+                compiled, parameters, run.folder, tasks, job=job, cores=CORES, slots=self.slots, cache_dir=cache_dir
+            )
+        run.outputs = addressed(how.outputs, compiled["root"])
+        return "succeeded" if how.state == SUCCEEDED else "failed"
+
+
+def addressed(outputs: Values, root: dict[str, Any]) -> dict[str, Any]:
+    """Return a pipeline's own outputs: its parameters by value, its artifacts by their addresses."""
+    defined = root.get("outputDefinitions", {}).get("artifacts", {})
+    found = dict(outputs.parameters)
+    for name, listed in outputs.artifacts.items():
+        addresses = [artifact["uri"] for artifact in listed]
+        found[name] = addresses if defined.get(name, {}).get("isArtifactList") else addresses[0]
+    return found
 
 
 class Tasks(Hooks):
     """Runs the tasks of one run, each in a process forked from a warm one, and records them."""
 
     def __init__(self, run: Run, progress: Progress):
-        self.stopping = False
-        self._failed = False
         self._run = run
         self._progress = progress
-        self._processes: list[Any] = []
-        self._slots = threading.BoundedSemaphore(CORES)  # nested loops may ask for more
+        self._processes: set[Any] = set()  # those that have not ended
         self._since: dict[int, float] = {}
+
+    def note(self, message: str) -> None:
+        self._progress.note(message)
 
     def prepared(self, task: Task, inputs: dict[str, Any]) -> None:
         self._run.keep_inputs(task, inputs)
 
     def execute(self, task: Task, command: Command, width: int) -> bool:
-        with self._slots:
-            if self.stopping or self._failed:  # the run has failed; what runs may end, nothing new starts
-                return False
+        if task.log is None:  # its first attempt
             self._since[id(task)] = time.perf_counter()
             task.log = str(self._run.log(task))
             self._run.start(task)
             self._progress.started(task)
-            work = worker.Work(
-                source=command.source,
-                function=command.function,
-                executor_input=command.executor_input,
-                log=task.log,
-                environment={**os.environ, **warm.ENVIRONMENT, **command.environment},
-                threads=max(1, CORES // width),
-                origins=origins(command.source),
-                user_folder=os.getcwd(),
-            )
-            exit_code, message = self._process(work, command)
+        work = worker.Work(
+            source=command.source,
+            function=command.function,
+            executor_input=command.executor_input,
+            log=task.log,
+            environment={**os.environ, **warm.ENVIRONMENT, **command.environment},
+            threads=max(1, CORES // width),
+            origins=origins(command.source),
+            user_folder=os.getcwd(),
+        )
+        exit_code, message = self._process(work, command)
         if exit_code < 0:
             name = signal.Signals(-exit_code).name
             hint = ", which often means that the memory ran out" if name == "SIGKILL" else ""
             task.error = f"killed by {name}{hint}"
         elif exit_code:
             task.error = message or f"it ended with status {exit_code}"
-        self._failed = self._failed or exit_code != 0
         return exit_code == 0
 
     def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
         """Run a task's process to its end; return its exit status, negative for a signal, and what to tell."""
-        return self._watched(warm.Process(worker.run, work)).join()
+        with self._watched(warm.Process(worker.run, work)) as process:
+            return process.join()
 
-    def _watched(self, process: Any) -> Any:
+    @contextlib.contextmanager
+    def _watched(self, process: Any) -> Iterator[Any]:
         """Remember a process, so that it ends with the run."""
-        self._processes.append(process)
-        if self.stopping:  # since it was decided to start it
-            process.kill()
-        return process
+        self._processes.add(process)
+        try:
+            if self.stopping:  # since it was decided to start it
+                process.kill()
+            yield process
+        finally:
+            self._processes.discard(process)
 
-    def ended(self, task: Task, succeeded: bool, outputs: dict[str, Any]) -> None:
+    def retrying(self, task: Task, error: str, seconds: float, left: int) -> None:
+        after = f" in {seconds:g} s" if seconds else ""
+        self._progress.note(f"{task.title} failed and is tried again{after}, {left} more at most: {error}")
+
+    def ended(self, task: Task, how: Ended) -> None:
         since = self._since.pop(id(task), None)
-        if since is None:
-            if not succeeded:
-                return  # it was not started
-            self._run.start(task)  # it was found in the cache
+        if since is None:  # it executed nothing
+            self._run.start(task)
         task.seconds = 0.0 if since is None else round(time.perf_counter() - since, 3)
-        task.state = "succeeded" if succeeded else "cancelled" if self.stopping else "failed"
-        self._run.end(task, {name: output for name, output in outputs.items() if hasattr(output, "uri")})
+        stopped: State = "cancelled" if self.stopping else "failed"
+        task.state = {SUCCEEDED: "succeeded", SKIPPED: "skipped", FAILED: stopped}[how.state]
+        artifacts = {name: listed[0] for name, listed in how.outputs.artifacts.items() if listed}
+        self._run.end(
+            task,
+            {
+                name: SimpleNamespace(
+                    uri=each["uri"], metadata=each["metadata"], schema_title=each["type"].get("schemaTitle", "")
+                )
+                for name, each in artifacts.items()
+            },
+        )
         self._progress.ended(task)
 
     def stop(self) -> None:
         """End the tasks' processes and let no new one start."""
         self.stopping = True
-        for process in self._processes:
+        for process in tuple(self._processes):
             process.kill()
 
     @contextlib.contextmanager
@@ -181,24 +210,37 @@ class IsolatedTasks(Tasks):
         self._pythons = pythons
 
     def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
-        process = subprocess.Popen(
-            [self._pythons[command.function], worker.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=self._run.folder,  # nothing of the checkout is importable
-            env={**os.environ, **warm.ENVIRONMENT, "PYTHONSAFEPATH": "1"},
-        )
-        message, _ = self._watched(process).communicate(work.to_json())
-        return process.returncode, message
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as message:
+            process = _Group(
+                [self._pythons[command.step], worker.__file__],
+                stdin=subprocess.PIPE,
+                stdout=message,  # no pipe: what the step has started may hold it open
+                text=True,
+                cwd=self._run.folder,  # nothing of the checkout is importable
+                env={**os.environ, **warm.ENVIRONMENT, "PYTHONSAFEPATH": "1"},
+                start_new_session=True,
+            )
+            with self._watched(process):
+                process.communicate(work.to_json())
+            process.kill()  # what it has left behind
+            message.seek(0)
+            return process.returncode, message.read()
+
+
+class _Group(subprocess.Popen):
+    """A process that ends with all that it has started."""
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 def _environments(spec: dict[str, Any], root: Path, progress: Progress) -> dict[str, Path]:
-    """Return the Python of each step's environment by the name of its function; build those that are not there."""
-    pythons = {}
-    for container in graph.containers(spec).values():
-        pythons[graph.function(container)] = isolated.environment(graph.packages(container), root, progress.note)
-    return pythons
+    """Return the Python of each step's environment by the step; build those that are not there."""
+    return {
+        step: isolated.environment(graph.packages(container), root, progress.note)
+        for step, container in graph.containers(spec).items()
+    }
 
 
 def origins(source: str) -> dict[str, tuple[str, int]]:

@@ -69,17 +69,27 @@ class Process:
         sender.close()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once, with all that it has started."""
         self._process.kill()
+        self._end_group()
 
     def join(self) -> tuple[int, str]:
         """Wait for the end; return the exit status, negative for a signal, and the message if there was one."""
+        message = ""
+        # a message that fills the pipe has to be taken before the process can end
+        if self._message in wait([self._process.sentinel, self._message]):
+            with contextlib.suppress(EOFError):  # it ended without a word
+                message = self._message.recv()
         wait([self._process.sentinel])
         with _LOCK:
             self._process.join()
-        with contextlib.suppress(EOFError):  # it ended without a word
-            return self._process.exitcode, self._message.recv()
-        return self._process.exitcode, ""
+        self._end_group()
+        return self._process.exitcode, message
+
+    def _end_group(self) -> None:
+        """End what the process has started and left behind: it is in a group of its own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _preparation_without_main(name: str) -> dict[str, Any]:

@@ -5,20 +5,29 @@ the step's packages, runs this file with the work as JSON on standard input and 
 """
 
 import ast
+import atexit
 import contextlib
 import ctypes
 import errno
 import json
 import linecache
+import logging
+import math
 import os
+import shutil
 import signal
 import sys
+import tempfile
+import threading
 import traceback
 import types
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from kfp.dsl.executor import Executor
+
+MODULE = "ephemeral_component"  # as KFP names the module of a step
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,11 @@ class Work:
 
 def run(work: Work, failure: Any) -> None:
     """Execute a step; if it raises, send what to tell the user and exit with 1."""
-    message = execute(work)
+    os.setsid()  # what the step starts is ended with it: warm.Process ends the group
+    try:
+        message = execute(work)
+    finally:
+        _exit_python()
     if message is not None:
         failure.send(message)
         sys.exit(1)
@@ -59,11 +72,16 @@ def execute(work: Work) -> str | None:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(work.threads))
     os.environ.clear()
     os.environ.update(work.environment | threads)
+    _set_up_logging()
     try:
-        module = load(work)
         with _limited(work.threads):
-            Executor(work.executor_input, getattr(module, work.function)).execute()
+            call(work)
+    except OutputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return str(error)
     except BaseException as error:
+        if is_success(error):
+            return None
         traceback.print_exc()
         return explain(error, work)
     finally:
@@ -72,15 +90,109 @@ def execute(work: Work) -> str | None:
     return None
 
 
+def call(work: Work) -> None:
+    """Call the step through KFP's executor, in this process."""
+    CheckedExecutor(work.executor_input, getattr(load(work), work.function), own_files(work)).execute()
+
+
+def is_success(error: BaseException) -> bool:
+    """Return whether what a step raised is the end of a program that succeeded, as by sys.exit(0)."""
+    return isinstance(error, SystemExit) and error.code in (None, 0)
+
+
+class OutputError(Exception):
+    """A step puts out what JSON cannot hold; the message names it and the line."""
+
+
+class CheckedExecutor(Executor):
+    """KFP's executor, which names what cannot be written and the line that put it there."""
+
+    def __init__(self, executor_input: dict[str, Any], function: Any, own_files: set[str]):
+        """Make the executor.
+
+        Args:
+            executor_input: KFP's ExecutorInput.
+            function: The step.
+            own_files: The files that the user wrote, as tracebacks name them.
+        """
+        super().__init__(executor_input, function)
+        for artifact in self.output_artifacts.values():
+            artifact.metadata = _Metadata(artifact.metadata, own_files)
+
+    def write_executor_output(self, func_output: Any = None) -> str | None:
+        """Write the outputs, if all of them can be."""
+        for name, artifact in self.output_artifacts.items():
+            for key, value in artifact.metadata.items():
+                where = getattr(artifact.metadata, "lines", {}).get(key, "")
+                _check_output(value, f"the metadata of {name}: {key}", where)
+        names = getattr(func_output, "_fields", None)
+        returned = zip(names, func_output, strict=True) if names else [("the returned value", func_output)]
+        for name, value in returned:
+            if isinstance(value, (float, list, tuple, dict)):
+                _check_output(value, name, "")
+        return super().write_executor_output(func_output)
+
+
+class _Metadata(dict):
+    """The metadata of an artifact, and the line of the user's code that set each of its keys."""
+
+    def __init__(self, values: dict[str, Any], own_files: set[str]):
+        super().__init__(values)
+        self.lines: dict[str, str] = {}
+        self._own_files = own_files
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if next(_unwritable(value, ""), None):
+            own = [frame for frame in traceback.extract_stack() if frame.filename in self._own_files]
+            self.lines[key] = (
+                f"\n  {own[-1].filename}:{own[-1].lineno} in {own[-1].name}: {own[-1].line}" if own else ""
+            )
+        super().__setitem__(key, value)
+
+
+def _check_output(value: Any, name: str, where: str) -> None:
+    if told := next(_unwritable(value, name), None):
+        raise OutputError(f"{told}, which JSON cannot hold. Put out a number of Python's own that is finite.{where}")
+
+
+def _unwritable(value: Any, name: str) -> Iterator[str]:
+    """Yield what in a value JSON cannot hold, by its place, such as "loss is nan"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{name} is {float(value)}"
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _unwritable(inner, f"{name}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for place, inner in enumerate(value):
+            yield from _unwritable(inner, f"{name}[{place}]")
+    elif not isinstance(value, (str, int, float, bool, type(None))):
+        shown = repr(value)
+        kind = f"{type(value).__module__}.{type(value).__name__}"
+        yield f"{name} is {shown if len(shown) <= 60 else shown[:59] + '…'}, a {kind}"
+
+
 def load(work: Work) -> types.ModuleType:
     """Run the shipped source as a module, so that tracebacks name the lines that the user wrote."""
     file_name = _file_name(work)
     linecache.cache[file_name] = (len(work.source), None, work.source.splitlines(keepends=True), file_name)
-    module = types.ModuleType("ephemeral_component")
+    module = module_of(work.source)
     for node in ast.parse(work.source).body:
         file, line = work.origins.get(getattr(node, "name", ""), (file_name, node.lineno))
         ast.increment_lineno(node, line - node.lineno)
         exec(compile(ast.Module([node], []), file, "exec"), module.__dict__)
+    return module
+
+
+def module_of(source: str) -> types.ModuleType:
+    """Return the module of a shipped source, not run yet: registered, with a file that other processes can import."""
+    folder = tempfile.mkdtemp(prefix="step-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    module = types.ModuleType(MODULE)
+    module.__file__ = os.path.join(folder, f"{MODULE}.py")
+    with open(module.__file__, "w", encoding="utf-8") as file:
+        file.write(source)
+    sys.path.insert(0, folder)
+    sys.modules[MODULE] = module
     return module
 
 
@@ -123,6 +235,22 @@ def _limited(threads: int) -> Any:
         return
     with threadpool_limits(threads):
         yield
+
+
+def _set_up_logging() -> None:
+    """Have what a step logs in its log, from INFO on, as kfp.dsl.executor_main does."""
+    layout = "[KFP Executor %(asctime)s %(levelname)s]: %(message)s"
+    logging.basicConfig(stream=sys.stdout, format=layout, level=logging.INFO, force=True)
+
+
+def _exit_python() -> None:
+    """Do what Python does at its end, which a forked process leaves out."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _die_with_parent() -> None:

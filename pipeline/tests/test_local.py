@@ -82,9 +82,8 @@ def execute(tmp_path):
 def test_everything_that_a_task_prints_is_in_its_own_log(execute):
     record = execute(printing)
     assert record.status == "succeeded"
-    logs = {path.name: path.read_text() for path in (record.folder / "logs").iterdir()}
-    for name, text in (("print-and-return-a_b", "a b 0"), ("print-and-return-2-c_d", "c/d 1")):
-        log = logs[f"{name}.log"]
+    for title, text in (("print-and-return[a b]", "a b 0"), ("print-and-return-2[c/d]", "c/d 1")):
+        log = Path(record.task(title).log).read_text()
         assert f"printed: {text}\n" in log
         assert "to standard error\n" in log
         assert "past Python's buffers\n" in log
@@ -123,15 +122,15 @@ def test_failure_in_a_loop_is_told_with_its_item(execute, capsys):
 
 
 def test_error_of_the_engine_itself_is_recorded_with_its_traceback(execute, monkeypatch, capsys):
-    def broken(*_):
-        raise RuntimeError("the orchestrator broke")
+    def broken(*_, **__):
+        raise RuntimeError("the interpreter broke")
 
     monkeypatch.setattr("pipeline.engines.local.run_graph", broken)
     record = execute(ending, how="raise")
-    assert (record.status, record.error) == ("failed", "RuntimeError: the orchestrator broke")
+    assert (record.status, record.error) == ("failed", "RuntimeError: the interpreter broke")
     assert "Traceback" in (record.folder / "logs" / "error.log").read_text()
     console.show_result(record)
-    assert "Error: RuntimeError: the orchestrator broke\nLog: " in capsys.readouterr().err
+    assert "Error: RuntimeError: the interpreter broke\nLog: " in capsys.readouterr().err
 
 
 @dsl.component(base_image="python:3.11")

@@ -32,7 +32,7 @@ def test_task_runs_again_on_its_inputs_with_the_code_of_now_beside_the_run(train
     assert verbs.main(["replay", "x", "latest/train-model[3]"]) == 0
     shown = capsys.readouterr()
     model = next((tmp_path / "runs" / ".replays" / "x").glob("*-train-model-3/class_model"))
-    ran = trained.folder / "artifacts" / "for-loop-1-iteration-3" / "train-model" / "class_model"
+    ran = trained.folder / "artifacts" / "for-loop-1" / "3" / "train-model" / "class_model"
     features = load("x").frame("preprocess", "test_features").drop(columns="Cover_Type")
     again, then = (joblib.load(path).predict_proba(features) for path in (model, ran))  # the files name their threads
     assert (again == then).all()

@@ -1,8 +1,8 @@
 """A stand-in for Vertex AI Pipelines over REST that runs what is submitted, for the real SDK.
 
-The SDK talks to it with api_transport="rest" and api_endpoint=server.url. It is a process of its own, since kfp.local's
-seam, its log and standard output are one for a whole process. Jobs run one after another through the machinery of the
-local engine, in DIR/<job id>; their artifacts go to a Cloud Storage emulator.
+The SDK talks to it with api_transport="rest" and api_endpoint=server.url. It is a process of its own, as the service
+is. Jobs run one after another through the machinery of the local engine, in DIR/<job id>; their artifacts go to a Cloud
+Storage emulator.
 
     python -m pipeline.tests.vertex_server --port 0 --folder DIR --storage URL
 """
@@ -36,8 +36,9 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from pipeline import ROOT
 from pipeline.engines import warm
+from pipeline.engines.interpreter import ARTIFACTS, SKIPPED, SUCCEEDED, Command, Ended
+from pipeline.engines.interpreter import run as run_graph
 from pipeline.engines.local import Tasks
-from pipeline.engines.orchestrator import ARTIFACTS, Command, run_graph
 from pipeline.runs import Run, Task
 
 PROJECT_NUMBER = "123456789012"  # replies name projects by number, whatever the request said
@@ -123,11 +124,10 @@ class _Job(Tasks):
         self._client = service.client
         nothing = lambda *_: None  # noqa: E731
         record = SimpleNamespace(folder=self._folder, start=nothing, log=lambda task: Run.log(record, task))
-        super().__init__(record, SimpleNamespace(started=nothing))
+        super().__init__(record, SimpleNamespace(started=nothing, note=nothing))
         self._project, self._number = project, _number()
         self._parent = f"projects/{PROJECT_NUMBER}/locations/{location}"
         self._details: dict[str, dict[str, Any]] = {}  # by place, like for-loop-1-iteration-0/train-model
-        self._places: dict[int, str] = {}
         self._logs: dict[str, Path] = {}  # by the number of the custom job
         self.reply = body | {
             "name": f"{self._parent}/pipelineJobs/{job_id}",
@@ -160,14 +160,17 @@ class _Job(Tasks):
     def run(self) -> None:
         """Run the job to its end."""
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
-        for dag in self._dags:
-            for task in dag.tasks.values():
-                task.ClearField("retry_policy")  # a step that fails is to fail at once
+        spec = json_format.MessageToDict(self._spec)
+        for component in (spec["root"], *spec["components"].values()):
+            for task in component.get("dag", {}).get("tasks", {}).values():
+                if task.get("retryPolicy", {}).get("backoffDuration") == "60s":
+                    del task["retryPolicy"]  # a profile's: a step that fails is to fail at once
         try:
             parameters = {name: self._mounted(value) for name, value in self._parameters.items()}
             executors = self._spec.deployment_spec["executors"].values()
             warm.preload(executor["container"]["command"][-1] for executor in executors if "container" in executor)
-            succeeded = run_graph(self._spec, parameters, self._folder, self)
+            how = run_graph(spec, parameters, self._folder, self)
+            succeeded = how.state == SUCCEEDED
             self._finish("SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED")
         except Exception as error:
             (self._folder / "logs" / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
@@ -185,15 +188,11 @@ class _Job(Tasks):
         """The inputs are shown with the task once it is executed."""
 
     def execute(self, task: Task, command: Command, width: int) -> bool:
-        output_file = Path(command.executor_input["outputs"]["outputFile"])
-        place = output_file.parent.relative_to(self._folder / ARTIFACTS).as_posix()
         inputs = command.executor_input.get("inputs", {}).get("parameterValues", {})
         mount = f"{self._folder}/gcs/"
         inputs = {k: v.replace(mount, "gs://") if isinstance(v, str) else v for k, v in inputs.items()}
         with _LOCK:
-            self._places[id(task)] = place
-            self._end_groups(besides=_outermost(place))
-            detail = self._detail(place, task.name, "system.ContainerExecution", inputs)
+            detail = self._detail(_place(task), task.name, "system.ContainerExecution", inputs)
             detail["inputs"] = {
                 name: {"artifacts": [self._input(artifact) for artifact in given["artifacts"]]}
                 for name, given in command.executor_input.get("inputs", {}).get("artifacts", {}).items()
@@ -201,26 +200,28 @@ class _Job(Tasks):
             self._logs[detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]] = self._run.log(task)
         return super().execute(task, command, width)
 
-    def ended(self, task: Task, succeeded: bool, outputs: dict[str, Any]) -> None:
+    def ended(self, task: Task, how: Ended) -> None:
         artifacts = {
-            name: {
-                "name": f"{self._parent}/metadataStores/default/artifacts/{_number()}",
-                "displayName": name,
-                "uri": self._uploaded(output.uri),
-                "schemaTitle": output.schema_title,
-                "metadata": dict(output.metadata),
-            }
-            for name, output in outputs.items()
-            if hasattr(output, "uri")
+            name: [
+                {
+                    "name": f"{self._parent}/metadataStores/default/artifacts/{_number()}",
+                    "displayName": name,
+                    "uri": self._uploaded(artifact["uri"]),
+                    "schemaTitle": artifact["type"].get("schemaTitle", ""),
+                    "metadata": artifact["metadata"],
+                }
+                for artifact in listed
+            ]
+            for name, listed in how.outputs.artifacts.items()
         }
         with _LOCK:
-            place = self._places.pop(id(task), task.name)  # an importer executes nothing
-            detail = self._detail(place, task.name, "system.ContainerExecution", {})
-            detail["outputs"] = {name: {"artifacts": [artifact]} for name, artifact in artifacts.items()}
-            parameters = {f"output:{name}": output for name, output in outputs.items() if name not in artifacts}
-            detail["execution"]["metadata"] |= parameters
+            detail = self._detail(_place(task), task.name, "system.ContainerExecution", {})
+            detail["outputs"] = {name: {"artifacts": listed} for name, listed in artifacts.items()}
+            outputs = {f"output:{name}": value for name, value in how.outputs.parameters.items()}
+            detail["execution"]["metadata"] |= outputs
             job = detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]
-            state = "SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED"
+            failed = "CANCELLED" if self.stopping else "FAILED"
+            state = {SUCCEEDED: "SUCCEEDED", SKIPPED: "NOT_TRIGGERED"}.get(how.state, failed)
             self._end(detail, state, TASK_FAILED.format(project=PROJECT_NUMBER, job=job))
 
     def _detail(self, place: str, name: str, schema: str, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -255,9 +256,9 @@ class _Job(Tasks):
         detail |= {"state": state, "endTime": _now()} | error
         detail["pipelineTaskStatus"].append({"updateTime": detail["endTime"], "state": state} | error)
 
-    def _end_groups(self, besides: str | None) -> None:
+    def _end_groups(self) -> None:
         for place, detail in reversed(self._details.items()):  # the inner ones first
-            if place and detail["state"] == "RUNNING" and _outermost(place) != besides:
+            if place and detail["state"] == "RUNNING":
                 states = {inner["state"] for inner in self._inside(detail)}
                 state = next((state for state in ("FAILED", "CANCELLED") if state in states), "SUCCEEDED")
                 self._end(detail, state, self._failures(detail))
@@ -271,7 +272,7 @@ class _Job(Tasks):
 
     def _finish(self, state: str, error: str | None = None) -> None:
         with _LOCK:
-            self._end_groups(besides=None)
+            self._end_groups()
             root = self._details[""]
             self._end(root, state, error or self._failures(root))
             if state == "FAILED":
@@ -516,8 +517,9 @@ def _cron_field(text: str, low: int, high: int) -> set[int]:
     return values
 
 
-def _outermost(place: str) -> str:
-    return place.split("/")[0].split("-iteration-")[0]
+def _place(task: Task) -> str:
+    """Return where a task is in the job, with the service's names of iterations."""
+    return re.sub(r"/(\d+)(?=/)", r"-iteration-\1", task.path)
 
 
 def _number() -> str:
