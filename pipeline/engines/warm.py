@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from multiprocessing import forkserver, spawn
 from multiprocessing.connection import wait
 from typing import Any
-from unittest.mock import patch
 
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 WORKER = "pipeline.engines.worker"
@@ -47,8 +46,13 @@ def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None
     if not modules <= preloaded:
         server._stop()  # one that runs cannot import more
         forkserver.set_forkserver_preload(sorted(modules | preloaded))
-        with patch.dict(os.environ, ENVIRONMENT):
+        own = dict(os.environ)
+        os.environ.update(ENVIRONMENT)  # which the warm process inherits
+        try:
             forkserver.ensure_running()
+        finally:
+            os.environ.clear()
+            os.environ.update(own)
 
 
 class Process:
@@ -64,8 +68,12 @@ class Process:
         context = multiprocessing.get_context(START_METHOD)
         self._message, sender = context.Pipe(duplex=False)
         self._process = context.Process(target=target, args=(*arguments, sender))
-        with _LOCK, patch.object(spawn, "get_preparation_data", _preparation_without_main):
-            self._process.start()
+        with _LOCK:
+            spawn.get_preparation_data = _preparation_without_main
+            try:
+                self._process.start()
+            finally:
+                spawn.get_preparation_data = _PREPARATION
         sender.close()
 
     def kill(self) -> None:
