@@ -108,14 +108,14 @@ def benchmark(
     stock: Annotated[bool, typer.Option("--stock", help="Let kfp.local as it comes take part.")] = False,
 ) -> None:
     """Measure the local engine beside a plain script that does the same work."""
-    from pipeline import benchmark as measuring
+    from pipeline.benchmark import command, tables
 
     try:
-        found = measuring.benchmark(data, label, rows, runs, stock)
-    except measuring.ContestantFailed as error:
+        found = command.benchmark(data, label, rows, runs, stock)
+    except command.ContestantFailed as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(measuring.markdown(found))
+    typer.echo(tables.markdown(found))
 
 
 def _vertex(job: str, project: str | None, region: str | None):

@@ -8,7 +8,9 @@ import sys
 import pandas as pd
 import pytest
 
-from pipeline import ROOT, RequestError, benchmark, compiler
+from pipeline import ROOT, RequestError, compiler
+from pipeline.benchmark import METRICS, PARAMETERS, command, measuring, tables
+from pipeline.benchmark import rows as making
 
 LABEL = "Cover_Type"
 
@@ -24,8 +26,8 @@ def table(rows, tmp_path):
 def test_made_rows_are_as_many_as_asked_for_with_the_same_columns_and_classes(
     rows, table, tmp_path, monkeypatch, count
 ):
-    monkeypatch.setattr(benchmark, "CHUNK", 900)
-    made = pd.read_csv(benchmark.make_rows(table, LABEL, count, tmp_path / "made.csv"))
+    monkeypatch.setattr(making, "CHUNK", 900)
+    made = pd.read_csv(making.make_rows(table, LABEL, count, tmp_path / "made.csv"))
 
     assert len(made) == count
     assert [*made] == [*rows]
@@ -38,7 +40,7 @@ def test_made_rows_are_as_many_as_asked_for_with_the_same_columns_and_classes(
 
 
 def test_seed_decides_the_made_numbers(table, tmp_path):
-    made = [benchmark.make_rows(table, LABEL, 3_000, tmp_path / f"{n}.csv", seed=n // 2).read_text() for n in range(3)]
+    made = [making.make_rows(table, LABEL, 3_000, tmp_path / f"{n}.csv", seed=n // 2).read_text() for n in range(3)]
     assert made[0] == made[1] != made[2]
     repeated = pd.read_csv(tmp_path / "0.csv").duplicated().mean()
     assert repeated < 0.01
@@ -49,7 +51,7 @@ def test_missing_values_text_and_categories_of_parquet_stay_as_they_are(rows, tm
     rows["note"] = ["a, b", None, '"c"', "é"] * 350
     rows[LABEL] = rows[LABEL].map("kind {}".format).astype("category")
     rows.to_parquet(tmp_path / "rows.parquet")
-    made = pd.read_csv(benchmark.make_rows(tmp_path / "rows.parquet", LABEL, 1_400, tmp_path / "made.csv"))
+    made = pd.read_csv(making.make_rows(tmp_path / "rows.parquet", LABEL, 1_400, tmp_path / "made.csv"))
     assert made[[LABEL, "note"]].value_counts(dropna=False).to_dict() == pytest.approx(
         rows[[LABEL, "note"]].value_counts(dropna=False).loc[lambda n: n > 0].to_dict(), nan_ok=True
     )
@@ -59,7 +61,7 @@ def test_missing_values_text_and_categories_of_parquet_stay_as_they_are(rows, tm
 
 def test_too_few_rows_are_refused(table, tmp_path):
     with pytest.raises(RequestError, match="--rows 13: expected at least 14, two for each class"):
-        benchmark.make_rows(table, LABEL, 13, tmp_path / "made.csv")
+        making.make_rows(table, LABEL, 13, tmp_path / "made.csv")
 
 
 @pytest.mark.slow
@@ -72,15 +74,15 @@ def test_plain_script_has_the_figures_of_the_engine_and_imports_no_kfp(table, lo
     folder.mkdir()
     definition = compiler.load("training")
     parameters = compiler.resolved(definition, compiler.arguments(definition, given))
-    (folder / benchmark.PARAMETERS).write_text(json.dumps(parameters))
+    (folder / PARAMETERS).write_text(json.dumps(parameters))
     code = (
-        "import sys; from pathlib import Path; from pipeline.benchmark import plain\n"
-        f"plain(Path({str(table)!r}), {LABEL!r}, Path({str(folder)!r}))\n"
+        "import sys; from pathlib import Path; from pipeline.benchmark.plain import main\n"
+        f"main(Path({str(table)!r}), {LABEL!r}, Path({str(folder)!r}))\n"
         "sys.exit('kfp' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
-    metrics = json.loads((folder / benchmark.METRICS).read_text())
+    metrics = json.loads((folder / METRICS).read_text())
     for name, value in done.record["metrics"].items():
         assert metrics[name] == pytest.approx(value, abs=1e-12), name
     assert 0.5 < metrics["accuracy"] < 1
@@ -109,7 +111,7 @@ def test_memory_of_a_grandchild_is_counted_and_shared_pages_once(tmp_path):
     (tmp_path / "parent.py").write_text(code)
     folder = tmp_path / "out"
     folder.mkdir()
-    taken = benchmark.measure([sys.executable, str(tmp_path / "parent.py")], folder, tmp_path / "log")
+    taken = measuring.measure([sys.executable, str(tmp_path / "parent.py")], folder, tmp_path / "log")
     assert taken.peak_bytes >= 200_000_000
     assert taken.peak_bytes < 350_000_000 or sys.platform != "linux"  # elsewhere shared pages cannot be told
     assert 0.6 <= taken.seconds < 5
@@ -120,10 +122,10 @@ def test_cores_that_others_keep_busy_are_told_from_its_own(tmp_path):
     (tmp_path / "out").mkdir()
     spin = "import time; end = time.perf_counter() + 1\nwhile time.perf_counter() < end: pass"
     command = [sys.executable, "-c", spin]
-    alone = benchmark.measure(command, tmp_path / "out", tmp_path / "log")
+    alone = measuring.measure(command, tmp_path / "out", tmp_path / "log")
     other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        disturbed = benchmark.measure(command, tmp_path / "out", tmp_path / "log")
+        disturbed = measuring.measure(command, tmp_path / "out", tmp_path / "log")
     finally:
         other.kill()
         other.wait()
@@ -143,14 +145,14 @@ def test_written_bytes_are_of_new_files_and_links_count_once(tmp_path):
         "os.link(f'{new}/../old', f'{new}/c')\n"
         "os.symlink('a', f'{new}/d')\n"
     )
-    taken = benchmark.measure([sys.executable, "-c", code], tmp_path / "out", tmp_path / "log")
+    taken = measuring.measure([sys.executable, "-c", code], tmp_path / "out", tmp_path / "log")
     assert taken.written_bytes == 500
 
 
 def test_contestant_that_fails_is_told_with_its_last_lines(tmp_path):
     command = [sys.executable, "-c", "print(*range(99), sep='\\n'); raise SystemExit('no more trees')"]
-    with pytest.raises(benchmark.ContestantFailed, match=r"ended with status 1. It printed:\n80\n") as failed:
-        benchmark.measure(command, tmp_path, tmp_path / "log")
+    with pytest.raises(measuring.ContestantFailed, match=r"ended with status 1. It printed:\n80\n") as failed:
+        measuring.measure(command, tmp_path, tmp_path / "log")
     assert str(failed.value).endswith("98\nno more trees")
 
 
@@ -167,7 +169,7 @@ def test_wrong_request_is_refused_before_anything_is_measured(asked, message, ta
     monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "runs"))
     (tmp_path / "more.csv").write_bytes(table.read_bytes())
     with pytest.raises(RequestError, match=re.escape(message)):
-        benchmark.benchmark(label=LABEL, **asked)
+        command.benchmark(label=LABEL, **asked)
 
 
 def test_contestants_alternate_and_the_tables_are_well_formed(tmp_path, monkeypatch, capsys):
@@ -183,18 +185,18 @@ def test_contestants_alternate_and_the_tables_are_well_formed(tmp_path, monkeypa
         latest.mkdir(parents=True, exist_ok=True)
         (latest / "run.json").write_text(json.dumps(record))
         if folder.name == "plain":
-            assert json.loads((folder / benchmark.PARAMETERS).read_text())["max_iter"] == 100
-            (folder / benchmark.METRICS).write_text(json.dumps(record["metrics"]))
+            assert json.loads((folder / PARAMETERS).read_text())["max_iter"] == 100
+            (folder / METRICS).write_text(json.dumps(record["metrics"]))
         seconds = 10.0 * len(measured)
-        return benchmark.Measured(seconds, 2_000_000 if folder.name == "plain" else 3_000_000, 12_345_678, others)
+        return measuring.Measured(seconds, 2_000_000 if folder.name == "plain" else 3_000_000, 12_345_678, others)
 
-    monkeypatch.setattr(benchmark, "measure", measure)
-    monkeypatch.setattr(benchmark, "_start_up", lambda work, runs: {"python run.py --help": [0.5, 0.25, 0.75]})
-    found = benchmark.benchmark("sample:50", LABEL, runs=2, stock=True)
+    monkeypatch.setattr(command, "measure", measure)
+    monkeypatch.setattr(command, "_start_up", lambda work, runs: {"python run.py --help": [0.5, 0.25, 0.75]})
+    found = command.benchmark("sample:50", LABEL, runs=2, stock=True)
 
     assert measured == ["cached", *["plain", "cold", "cached", "stock"] * 2]
     assert "round 2 of 2" in capsys.readouterr().err
-    text = benchmark.markdown(found)
+    text = tables.markdown(found)
     assert "- Rows: 1,234\n" in text
     assert "`python -m pipeline benchmark --data sample:50 --label Cover_Type --runs 2 --stock`" in text
     assert "| plain script | 40.0 | 20.0 | 60.0 | 2.0 | 12.3 | 1.00 | 1.00 | 0.10 |" in text
@@ -203,12 +205,12 @@ def test_contestants_alternate_and_the_tables_are_well_formed(tmp_path, monkeypa
     assert "| `python run.py --help` | 0.50 |" in text
     assert "not quiet" not in text
     assert "engine, fully cached, round 1: not taken from the cache: preprocess." in text
-    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
-    assert len(tables) == 3
-    for lines in tables:
+    written = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert len(written) == 3
+    for lines in written:
         assert len({line.count("|") for line in lines}) == 1
         assert re.fullmatch(r"\| ---( \| ---:)+ \|", lines[1])
 
     others = 1.5
-    text = benchmark.markdown(benchmark.benchmark("sample:50", LABEL, runs=1))
+    text = tables.markdown(command.benchmark("sample:50", LABEL, runs=1))
     assert "The machine was not quiet: others kept up to 1.5 cores busy. Do not trust times" in text

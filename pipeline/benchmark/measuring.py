@@ -1,0 +1,110 @@
+"""What one run of a command takes: time, memory, new files, and how busy others kept the machine meanwhile."""
+
+import contextlib
+import os
+import shlex
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline import ROOT
+
+SAMPLING = 0.05  # seconds between two looks at the memory
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ContestantFailed(Exception):
+    """A contestant ended with another status than 0; the message has the last lines that it printed."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run of a command took."""
+
+    seconds: float  # wall time from the start of its process to the end
+    peak_bytes: int  # largest sum of the memory of the process and its descendants at one time
+    written_bytes: int  # of new files in its folder when it ended, several links to one file counted once
+    others: float  # cores that other processes kept busy meanwhile
+
+
+def measure(command: list[str], folder: Path, log: Path) -> Measured:
+    """Run a command to its end and return what it took.
+
+    Args:
+        command: The command; it runs in the checkout, with folder as its runs folder.
+        folder: Existing folder that it writes to.
+        log: Text file to write what it prints to.
+
+    Raises:
+        ContestantFailed: it ended with another status than 0.
+    """
+    before, largest, own, ended = {*_files(folder)}, 0, 0.0, threading.Event()
+
+    def watch(pid: int) -> None:
+        nonlocal largest, own
+        pause = 0.0
+        while not ended.wait(pause):
+            started = time.perf_counter()
+            held, used = look(pid)
+            largest, own = max(largest, held), max(own, used)
+            # of large processes a look takes long: it is to cost no more than a quarter of a core
+            pause = max(SAMPLING, 3 * (time.perf_counter() - started))
+
+    environment = os.environ | {"COVERTYPE_RUNS_DIR": str(folder)}
+    busy, watching = _busy(), time.process_time()
+    with log.open("w", encoding="utf-8") as printed:
+        since = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT
+        )
+        watcher = threading.Thread(target=watch, args=[process.pid])
+        watcher.start()
+        try:
+            status = process.wait()  # with a timeout it would look for the end only now and then
+            seconds = time.perf_counter() - since
+        finally:
+            process.terminate()  # after Ctrl-C; one that has ended is left alone
+            ended.set()
+            watcher.join()
+    if status:
+        last = log.read_text("utf-8", errors="replace").splitlines()[-20:]
+        raise ContestantFailed("\n".join([f"{shlex.join(command)} ended with status {status}. It printed:", *last]))
+    others = _busy() - busy - (time.process_time() - watching) - own
+    written = sum(size for file, size in _files(folder).items() if file not in before)
+    return Measured(seconds, largest, written, max(0.0, others / seconds))
+
+
+def look(pid: int) -> tuple[int, float]:
+    """Return the bytes of memory that a process and all its descendants hold, and the CPU seconds that they have used.
+
+    Pages that processes share are divided among them (PSS); where the system does not tell, they count in each (RSS).
+    """
+    held, used = 0, 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()  # with those of its children that have ended
+                used += times.user + times.system + times.children_user + times.children_system
+                try:
+                    held += process.memory_full_info().pss
+                except (AttributeError, psutil.AccessDenied):
+                    held += process.memory_info().rss
+    return held, used
+
+
+def _busy() -> float:
+    """Return the seconds that the cores of this process have been busy, with whatever, since the machine started."""
+    cores = psutil.cpu_times(percpu=True)
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
+    return sum(sum(cores[core]) - cores[core].idle - getattr(cores[core], "iowait", 0) for core in allowed)
+
+
+def _files(folder: Path) -> dict[tuple[int, int], int]:
+    """Return the sizes of the files below a folder; a file with several links is there once."""
+    statuses = (path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return {(status.st_dev, status.st_ino): status.st_size for status in statuses}
