@@ -7,8 +7,10 @@ from kfp.dsl import Artifact, Dataset, Input, Model, Output
 
 from steps.environment import BASE_IMAGE, pinned
 from steps.shared import classes_of
+from steps.shipping import ships
 
 
+@ships("steps.one_vs_rest")
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
@@ -37,24 +39,14 @@ def combine_models(
     import os
 
     import joblib
-    import numpy as np
     import pandas as pd
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import LabelBinarizer
+
+    from steps.one_vs_rest import join
 
     label = train.metadata["label"]
     classes = classes_of(pd.read_parquet(train.path, columns=[label])[label])
-    # text as objects, since numpy's own text drops characters of code 0 at the end
-    names = np.array(classes, dtype=object if isinstance(classes[0], str) else None)
-    classifier = OneVsRestClassifier(HistGradientBoostingClassifier())
-    # sorted, since loops may finish in any order
-    loaded = [joblib.load(class_model.path) for class_model in class_models]
-    classifier.estimators_ = sorted(loaded, key=lambda estimator: estimator.class_code_)
-    classifier.label_binarizer_ = LabelBinarizer().fit(names)
-    classifier.classes_ = classifier.label_binarizer_.classes_ = names
-    classifier.label_binarizer_.y_type_ = "multiclass"  # of two classes, too, each has a model of its own
+    classifier = join([joblib.load(class_model.path) for class_model in class_models], classes)
 
     os.makedirs(model.path, exist_ok=True)
     file = os.path.join(model.path, "model.joblib")

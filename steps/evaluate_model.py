@@ -44,7 +44,7 @@ def evaluate_model(
     import pandas as pd
 
     from steps.evaluation.measures import evaluate
-    from steps.evaluation.page import evaluation_page
+    from steps.evaluation.page import evaluation_page, table_facts
 
     label = test.metadata["label"]
     frame = pd.read_parquet(test.path)
@@ -55,13 +55,5 @@ def evaluate_model(
         metrics.log_metric(name, value)
     confusion.log_confusion_matrix(evaluation.names, evaluation.confusion.tolist())
     evaluation.predictions().to_parquet(predictions.path)
-    facts = {
-        "Source": test.metadata["source"],
-        "Fingerprint": test.metadata["fingerprint"],
-        "Rows of the table": f"{sum(test.metadata['classes'].values()):,.0f}",
-        "Label": label,
-        "Test rows seen in training": f"{test.metadata['duplicates_in_train']:,.0f}",
-        "Classes": len(evaluation.names),
-    }
-    Path(report.path).write_text(evaluation_page(evaluation, facts), encoding="utf-8")
+    Path(report.path).write_text(evaluation_page(evaluation, table_facts(test.metadata)), encoding="utf-8")
     return evaluation.figures["macro_f1"]

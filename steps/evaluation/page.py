@@ -3,6 +3,7 @@
 import pkgutil
 from html import escape
 from string import Template
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,16 @@ from steps.evaluation.pictures import confusion_picture, curves
 
 MAX_COLUMNS_SHOWN = 12  # of an example
 Section = tuple[str, str, str]  # anchor, heading and content as HTML
+
+
+class TableMetadata(TypedDict):
+    """What the steps before have written down of the test rows."""
+
+    source: str
+    fingerprint: str
+    label: str
+    classes: dict[str, int]  # with their rows in the whole table
+    duplicates_in_train: int
 
 
 def evaluation_page(evaluation: Evaluation, facts: dict[str, object]) -> str:
@@ -31,7 +42,7 @@ def evaluation_page(evaluation: Evaluation, facts: dict[str, object]) -> str:
     slices = failing_slices(X, codes, evaluation.codes_pred, len(per_class), columns)
     pairs = confused_pairs(codes, evaluation.codes_pred, evaluation.sure)
     is_class = np.arange(len(per_class)) == codes[:, None]
-    facts = facts | {"Test rows": f"{len(X):,}", "Columns": f"{X.shape[1]:,}"}
+    facts = facts | {"Classes": len(per_class), "Test rows": f"{len(X):,}", "Columns": f"{X.shape[1]:,}"}
     if n_unknown := (codes < 0).sum():
         facts["Unknown classes"] = f"{n_unknown:,} test rows are of classes that the model has not learned"
 
@@ -57,6 +68,21 @@ def evaluation_page(evaluation: Evaluation, facts: dict[str, object]) -> str:
         ("data", "Data", data_report(facts, X)),
     ]
     return report_page("Evaluation of the model", verdict, headline, sections)
+
+
+def table_facts(metadata: TableMetadata) -> dict[str, object]:
+    """Return what is known of a table of test rows, by the names that a reader sees.
+
+    Args:
+        metadata: Of the test rows.
+    """
+    return {
+        "Source": metadata["source"],
+        "Fingerprint": metadata["fingerprint"],
+        "Rows of the table": f"{sum(metadata['classes'].values()):,.0f}",
+        "Label": metadata["label"],
+        "Test rows seen in training": f"{metadata['duplicates_in_train']:,.0f}",
+    }
 
 
 def report_page(title: str, verdict: str, figures: dict[str, str], sections: list[Section]) -> str:

@@ -1,0 +1,28 @@
+"""One classifier of all classes from classifiers that each tell one class from the rest."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import LabelBinarizer
+
+
+def join(
+    class_models: Iterable[HistGradientBoostingClassifier], classes: list[str] | list[int] | list[float] | list[bool]
+) -> OneVsRestClassifier:
+    """Join fitted classifiers into one, as if scikit-learn had fitted them together.
+
+    Args:
+        class_models: One classifier a class, in any order, each with the code of its class in class_code_.
+        classes: Names of the classes in the order of their codes.
+    """
+    # text as objects, since numpy's own text drops characters of code 0 at the end
+    names = np.array(classes, dtype=object if isinstance(classes[0], str) else None)
+    classifier = OneVsRestClassifier(HistGradientBoostingClassifier())
+    # sorted, since loops may finish in any order
+    classifier.estimators_ = sorted(class_models, key=lambda estimator: estimator.class_code_)
+    classifier.label_binarizer_ = LabelBinarizer().fit(names)
+    classifier.classes_ = classifier.label_binarizer_.classes_ = names
+    classifier.label_binarizer_.y_type_ = "multiclass"  # of two classes, too, each has a model of its own
+    return classifier
