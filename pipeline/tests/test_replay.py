@@ -97,7 +97,7 @@ def test_what_is_gone_from_the_run_folder_is_named(trained, capsys):
 
 
 def test_step_that_needs_more_than_the_run_had_is_told(trained, capsys):
-    inputs = trained.folder / "inputs" / "train-model-3.json"
+    inputs = trained.folder / "inputs" / "for-loop-1" / "3" / "train-model.json"
     kept = json.loads(inputs.read_text())
     del kept["parameterValues"]["class_code"], kept["artifacts"]["train_features"], kept["parameterValues"]["max_iter"]
     inputs.write_text(json.dumps(kept))

@@ -49,7 +49,8 @@ def test_run_on_the_sample_ends_with_figures_model_and_report(local_run):
     assert "simulated-1400.parquet" in Path(record["report"]).read_text()
     X = simulate(20).drop(columns="Cover_Type")
     assert joblib.load(record["model"]).predict(X).shape == (20,)
-    assert {path.name for path in (done.folder / "logs").iterdir()} >= {"prepare-data.log", "train-model-6.log"}
+    logs = {path.relative_to(done.folder / "logs").as_posix() for path in (done.folder / "logs").rglob("*.log")}
+    assert logs >= {"prepare-data.log", "for-loop-1/6/train-model.log"}
 
 
 def test_class_names_are_data_and_never_read_as_placeholders(local_run, tmp_path, rows):
