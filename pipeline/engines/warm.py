@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import cache
 from multiprocessing import forkserver, spawn
 from multiprocessing.connection import wait
 from typing import Any
@@ -31,13 +32,7 @@ def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None
     """
     if START_METHOD != "forkserver":
         return
-    modules = {WORKER}
-    for source in sources:
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                modules |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    modules = {WORKER}.union(*map(_imported, sources))
     # Python's own modules are there soon, and a cloud SDK is slow and seldom needed here
     left_out = sys.stdlib_module_names | {"google", "kfp", "pipeline", *shipped}
     modules = {module for module in modules if module.split(".")[0] not in left_out}
@@ -53,6 +48,18 @@ def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None
         finally:
             os.environ.clear()
             os.environ.update(own)
+
+
+@cache
+def _imported(source: str) -> set[str]:
+    """Return the names of the modules that a Python source imports, with those it takes from one: some are, too."""
+    modules = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return modules
 
 
 class Process:
