@@ -32,10 +32,10 @@ def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None
     """
     if START_METHOD != "forkserver":
         return
-    modules = {WORKER}.union(*map(_imported, sources))
+    modules = set().union(*map(_imported, sources))
     # Python's own modules are there soon, and a cloud SDK is slow and seldom needed here
     left_out = sys.stdlib_module_names | {"google", "kfp", "pipeline", *shipped}
-    modules = {module for module in modules if module.split(".")[0] not in left_out}
+    modules = {WORKER} | {module for module in modules if module.split(".")[0] not in left_out}
     server = forkserver._forkserver  # the standard library has no public name for what is needed of it here
     preloaded = set(server._preload_modules) if server._forkserver_pid else set()
     if not modules <= preloaded:

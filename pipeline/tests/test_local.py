@@ -192,3 +192,11 @@ def test_script_without_a_main_guard_is_not_run_again_by_each_task(tmp_path):
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.count("the script runs") == 1
     assert "accuracy" in done.stdout
+
+
+def test_warm_process_has_imported_what_tasks_start_with():
+    """Without the worker in it, each task would import kfp's executor anew."""
+    warm.preload(["import decimal, joblib\nfrom steps.tables import files\nimport kfp"])
+    preloaded = warm.forkserver._forkserver._preload_modules
+    assert {warm.WORKER, "joblib"} <= {*preloaded}
+    assert not {"kfp", "decimal", "steps.tables"} & {*preloaded}
