@@ -15,7 +15,9 @@ Flag = typer.Option
 @app.command()
 def run(
     identifier: Annotated[str | None, Flag(help="Name of this line of runs: a-z, 0-9 and -.")] = None,
-    pipeline: Annotated[str, Flag(help="Pipeline to run.")] = "training",
+    pipeline: Annotated[
+        str, Flag(help="Pipeline to run: a name, my/file.py:function, or a compiled spec.")
+    ] = "training",
     engine: Annotated[
         str | None, Flag(help="local or vertex; by default vertex where a project and a bucket are set, else local.")
     ] = None,

@@ -3,6 +3,7 @@
 import ast
 import builtins
 import importlib
+import json
 import re
 import symtable
 from collections.abc import Callable, Iterator
@@ -196,11 +197,32 @@ def _limits(spec: dict[str, Any]) -> str:
         for definitions in ("inputDefinitions", "outputDefinitions"):
             if len(component.get(definitions, {}).get("artifacts", {})) > MAX_ARTIFACTS:
                 raise Failed(f"{name} has more than {MAX_ARTIFACTS} artifacts. Put several into one folder.")
-    for task in spec["root"]["dag"]["tasks"].values():
-        items = task.get("parameterIterator", {}).get("items", {}).get("raw")
-        if items and items.count(",") >= MAX_CLASSES:
-            raise Failed(f"a loop has more than {MAX_CLASSES} items, too many to collect. Loop over fewer.")
+    for dag in (component["dag"] for component in (spec["root"], *spec["components"].values()) if "dag" in component):
+        for name, n_items in _static_loops(dag).items():
+            if n_items > MAX_CLASSES and _is_collected(name, dag):
+                raise Failed(
+                    f"a loop has {n_items:,} items, and at most {MAX_CLASSES} can be collected. Loop over fewer."
+                )
     return f"{spec['pipelineInfo']['name']} compiles, {len(nodes)} tasks and their loops"
+
+
+def _static_loops(dag: dict[str, Any]) -> dict[str, int]:
+    """Return how many items the loops of a DAG have, as far as the spec says."""
+    raw = {name: task.get("parameterIterator", {}).get("items", {}).get("raw") for name, task in dag["tasks"].items()}
+    return {name: len(json.loads(items)) for name, items in raw.items() if items}
+
+
+def _is_collected(loop: str, dag: dict[str, Any]) -> bool:
+    """Return whether the artifacts that a loop puts out are the input of a task, or an output of the DAG."""
+    inputs = [
+        source for task in dag["tasks"].values() for source in task.get("inputs", {}).get("artifacts", {}).values()
+    ]
+    outputs = [
+        each for out in dag.get("outputs", {}).get("artifacts", {}).values() for each in out["artifactSelectors"]
+    ]
+    return any(source.get("taskOutputArtifact", {}).get("producerTask") == loop for source in inputs) or any(
+        each.get("producerSubtask") == loop for each in outputs
+    )
 
 
 def _steps(spec: dict[str, Any]) -> str:
@@ -225,7 +247,7 @@ def _steps(spec: dict[str, Any]) -> str:
 def _packages(spec: dict[str, Any]) -> str:
     for step, container in graph.containers(spec).items():
         for package in graph.packages(container):
-            if "==" not in package:
+            if not re.search(r"==|@|\.whl$", package):  # a version, a commit or address, a file
                 raise Failed(
                     f"{step} installs {package} in any version. Pin it: packages_to_install=pinned({package!r})."
                 )

@@ -2,9 +2,12 @@
 
 import difflib
 import importlib
+import importlib.util
 import inspect
 import json
 import math
+import sys
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,8 +15,10 @@ from typing import Any
 
 import yaml
 from google.protobuf import json_format
+from kfp import components
 from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.base_component import BaseComponent
+from kfp.dsl.graph_component import GraphComponent
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, PipelineTaskSpec
 
 from pipeline import PIPELINES, RequestError, profiles
@@ -24,15 +29,70 @@ FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label"}
 
 
 def load(name: str) -> BaseComponent:
-    """Return the pipeline of that name.
+    """Return a pipeline.
+
+    Args:
+        name: One of PIPELINES, path/to/file.py:function, or the path of a compiled spec, .yaml or .json.
 
     Raises:
         RequestError: there is none.
     """
-    if name not in PIPELINES:
-        raise RequestError(f"--pipeline {name!r} is none of the pipelines: {', '.join(PIPELINES)}.")
-    module, function = PIPELINES[name].split(":")
-    return getattr(importlib.import_module(module), function)
+    if name in PIPELINES:
+        module, function = PIPELINES[name].split(":")
+        return getattr(importlib.import_module(module), function)
+    path, _, function = name.rpartition(":")
+    if path.endswith(".py") and function:
+        return _of_file(Path(path), function)
+    if name.endswith((".yaml", ".yml", ".json")):
+        return _of_spec(Path(name))
+    raise RequestError(
+        f"--pipeline {name!r} is none of the pipelines: {', '.join(PIPELINES)}.\n"
+        "Name one of them, a function as in my/file.py:function, or a compiled spec as in my/spec.yaml."
+    )
+
+
+def whole_name(name: str) -> str:
+    """Return the name of a pipeline by which it is found from any folder."""
+    if name in PIPELINES or not name.partition(":")[0].endswith((".py", ".yaml", ".yml", ".json")):
+        return name
+    path, colon, function = name.partition(":")
+    return f"{Path(path).resolve()}{colon}{function}"
+
+
+def _of_file(path: Path, function: str) -> BaseComponent:
+    if not path.is_file():
+        raise RequestError(f"--pipeline {path}:{function}: there is no file {path}. Name one that exists.")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:  # so that it imports what lies beside it, as a script does
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(folder)]
+        line = own[-1].lineno if own else getattr(error, "lineno", "?")
+        raise RequestError(
+            f"--pipeline {path}:{function}: the file fails in line {line}: {type(error).__name__}: {error}"
+        ) from None
+    found = {name: value for name, value in vars(module).items() if isinstance(value, GraphComponent)}
+    if function not in found:
+        there = ", ".join(found) or "none; write @dsl.pipeline above the function"
+        raise RequestError(f"--pipeline {path}:{function}: the file has no pipeline {function}. It has: {there}.")
+    return found[function]
+
+
+def _of_spec(path: Path) -> BaseComponent:
+    if not path.is_file():
+        raise RequestError(f"--pipeline {path}: there is no such file. Name a compiled spec, or a pipeline's name.")
+    try:
+        loaded = components.load_component_from_text(path.read_text("utf-8"))
+        assert loaded.pipeline_spec.root.dag.tasks
+    except Exception as error:
+        reason = (str(error).splitlines() or ["it has no tasks"])[0][:200]
+        raise RequestError(f"--pipeline {path} is no compiled pipeline: {reason or 'it has no tasks'}.") from None
+    return loaded
 
 
 def compile_pipeline(
@@ -100,19 +160,22 @@ def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str) -> str:
 
 
 def _set_machines(spec: PipelineSpec, profile: str) -> None:
+    """Give each step the profile's machine and retries, as far as the pipeline has not asked for others itself."""
     for label, executor in spec.deployment_spec["executors"].items():
-        if "container" in executor:
-            limits = profiles.machine(profile, label.removeprefix("exec-"))
-            executor["container"]["resources"] = {
-                "resourceCpuLimit": str(limits.cpus),
-                "resourceMemoryLimit": f"{limits.memory_gb}G",
-                "cpuLimit": limits.cpus,  # the same for services older than the two above
-                "memoryLimit": limits.memory_gb,
-            }
+        if "container" not in executor:
+            continue
+        limits = profiles.machine(profile, label.removeprefix("exec-"))
+        asked = json_format.MessageToDict(executor["container"]).get("resources", {})
+        if not asked.keys() & {"resourceCpuLimit", "cpuLimit"}:
+            # the second is the same for services older than the first, and so below
+            asked |= {"resourceCpuLimit": str(limits.cpus), "cpuLimit": limits.cpus}
+        if not asked.keys() & {"resourceMemoryLimit", "memoryLimit"}:
+            asked |= {"resourceMemoryLimit": f"{limits.memory_gb}G", "memoryLimit": limits.memory_gb}
+        executor["container"]["resources"] = asked
     for task in _tasks(spec):
         executor_label = spec.components[task.component_ref.name].executor_label
         retries = profiles.retries(executor_label.removeprefix("exec-"))
-        if executor_label and retries:
+        if executor_label and retries and not task.HasField("retry_policy"):
             policy = task.retry_policy
             policy.max_retry_count, policy.backoff_factor = retries, 2.0
             policy.backoff_duration.seconds, policy.backoff_max_duration.seconds = 60, 3600

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import history, profiles, results, runs
+from pipeline import history, results, runs
 from pipeline.check import Check, Description
 from pipeline.compare import Comparison
 from pipeline.graph import Node
@@ -30,6 +30,7 @@ result_console = Console(markup=False, highlight=False, soft_wrap=True)
 MAX_DIFF_LINES = 24  # of a step's source, on the terminal
 N_COLUMNS_SHOWN = 40  # of a table, and those with a note
 N_NOTES_SHOWN = 10
+MAX_OUTPUT_SHOWN = 500  # characters of what a pipeline returns
 N_FIGURES = 4  # of a pipeline's own, in one line
 
 STYLES = {
@@ -194,13 +195,12 @@ def _values(column: "Column") -> str:
 
 
 def show_machines(nodes: list[Node], profile: str, reason: str) -> None:
-    """Show the machine that each step gets."""
+    """Show the machine that each step gets, from the profile or as the pipeline asks itself."""
     show(f"Profile {profile}: {reason}")
-    table = Table("step", "CPUs", "memory", "retries", box=None, padding=(0, 2))
+    table = Table("step", "CPUs", "memory", "accelerators", "retries", box=None, padding=(0, 2))
     for node in nodes:
-        machine = profiles.machine(profile, node.step)
         name = f"{node.name} (one per item)" if node.in_loop else node.name
-        table.add_row(name, str(machine.cpus), f"{machine.memory_gb} GB", str(profiles.retries(node.step)))
+        table.add_row(*map(Text, (name, node.cpus, node.memory, node.accelerators, str(node.retries))))
     progress_console.print(table)
 
 
@@ -223,6 +223,10 @@ def show_result(run: Run) -> None:
         seen = "stand in the training part as well: their figures tell what was memorised."
         show(f"note: {run.data.duplicates:,} test rows {seen}")
     _show_notes(run)
+    for name, value in run.outputs.items():
+        shown = str(value)
+        more = f"… ({len(shown):,} characters)" if len(shown) > MAX_OUTPUT_SHOWN else ""
+        result_console.print(Text(f"output  {name}: {shown[:MAX_OUTPUT_SHOWN]}{more}"))
     show_failures(run)
     if run.status == "running" and run.job:
         show(f"The job runs on. Follow it: python -m pipeline follow {run.job}")

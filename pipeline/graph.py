@@ -1,6 +1,6 @@
 """What a compiled spec says of its tasks: their names, what they are shown as, and the loops they run in."""
 
-import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ class Node:
     step: str  # name of its executor, without exec-
     in_loop: bool
     item_input: str | None  # the input that takes the loop's item, where one does
+    cpus: str = ""  # limits of its machine; "" where the spec sets none
+    memory: str = ""
+    accelerators: str = ""
+    retries: int = 0
 
 
 def load(spec: Path) -> dict[str, Any]:
@@ -58,14 +62,29 @@ def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Any:
             items = [key for key, value in inputs.items() if "-loop-item" in value.get("componentInputParameter", "")]
             display_name = task.get("taskInfo", {}).get("name", name)
             step = component["executorLabel"].removeprefix("exec-")
-            yield Node(name, display_name, step, in_loop, items[0] if items else None)
+            executor = spec["deploymentSpec"]["executors"].get(component["executorLabel"], {})
+            retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
+            machine = _machine(executor.get("container", {}).get("resources", {}))
+            yield Node(name, display_name, step, in_loop, items[0] if items else None, *machine, retries)
+
+
+def _machine(resources: dict[str, Any]) -> tuple[str, str, str]:
+    """Return the CPUs, the memory and the accelerators that a container asks for."""
+    accelerator = resources.get("accelerator", {})
+    count = accelerator.get("resourceCount", accelerator.get("count", ""))
+    kind = accelerator.get("resourceType", accelerator.get("type", ""))
+    cpus = resources.get("resourceCpuLimit", resources.get("cpuLimit", ""))
+    memory = resources.get("resourceMemoryLimit", resources.get("memoryLimit", ""))
+    return str(cpus), str(memory), f"{count} {kind}".strip()
 
 
 def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the containers of the lightweight components of a spec by step."""
     executors = spec["deploymentSpec"]["executors"]
     found = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
-    return {step: container for step, container in found.items() if "--function_to_execute" in container["args"]}
+    return {
+        step: container for step, container in found.items() if "--function_to_execute" in container.get("args", ())
+    }
 
 
 def sources(container: dict[str, Any]) -> dict[str, str]:
@@ -81,7 +100,28 @@ def function(container: dict[str, Any]) -> str:
 
 
 def packages(container: dict[str, Any]) -> tuple[str, ...]:
-    """Return the packages that a lightweight component installs, as its packages_to_install has them."""
-    installs = re.findall(r"pip install[^&]*", " ".join(container["command"][:-1]))
-    listed = (install for install in installs if "'kfp==" not in install)  # kfp adds itself in a line of its own
-    return tuple(re.findall(r" '([A-Za-z][^']*)'", " ".join(listed)))
+    """Return the requirements that a lightweight component installs, as its packages_to_install has them."""
+    found, is_value = [], False
+    for argument in install_arguments(container):
+        if not is_value and not argument.startswith("-"):
+            found.append(argument)
+        is_value = argument in ("--index-url", "--extra-index-url", "--trusted-host")
+    return tuple(found)
+
+
+def install_arguments(container: dict[str, Any]) -> tuple[str, ...]:
+    """Return what a lightweight component hands to pip install: requirements, and the indexes they come from.
+
+    KFP installs itself in a line of its own, which is left out, and so are its flags for a quiet pip.
+    """
+    script = next((part for part in container["command"][:-1] if "pip install" in part), "")
+    found: list[str] = []
+    for line in script.splitlines():
+        words = shlex.split(line, comments=False) if "pip install" in line else []
+        while "install" in words:
+            words = words[words.index("install") + 1 :]
+            end = words.index("&&") if "&&" in words else len(words)
+            if not any(word.startswith("kfp==") for word in words[:end]):
+                found += [word for word in words[:end] if word not in ("--quiet", "--no-warn-script-location")]
+            words = words[end:]
+    return tuple(found)

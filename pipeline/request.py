@@ -33,7 +33,7 @@ class Request:
 
         Args:
             settings: The settings, from flags, variables and file.
-            pipeline: Name of the pipeline.
+            pipeline: Name of the pipeline, or where it is; see compiler.load.
             assignments: What --set was given, each as KEY=VALUE.
             no_cache: Whether no task may take its result from a cache; a schedule, too, reads its data anew each time.
 
@@ -42,7 +42,9 @@ class Request:
         """
         definition = compiler.load(pipeline)
         given = compiler.arguments(definition, assignments)
-        return cls(settings, pipeline, definition, given, caching=not (no_cache or settings.schedule))
+        return cls(
+            settings, compiler.whole_name(pipeline), definition, given, caching=not (no_cache or settings.schedule)
+        )
 
     @cached_property
     def source(self) -> Source:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from pipeline import RequestError
 
+INSECURE = "--allow-insecure-host"  # as uv names pip's --trusted-host
 
-def environment(packages: tuple[str, ...], root: Path, tell: Callable[[str], None] = print) -> Path:
+
+def environment(arguments: tuple[str, ...], root: Path, tell: Callable[[str], None] = print) -> Path:
     """Return the Python of the environment with exactly these packages and kfp's executor; build it if it is not there.
 
     Args:
-        packages: Requirements, as in packages_to_install.
+        arguments: What pip install is to be given: requirements, and the indexes that they come from.
         root: Folder of the environments.
         tell: Is told before something is installed.
 
@@ -25,10 +27,11 @@ def environment(packages: tuple[str, ...], root: Path, tell: Callable[[str], Non
         RequestError: the packages cannot be installed; the message has the last words of uv.
     """
     kfp = f"kfp=={version('kfp')}"
-    wanted = "\n".join((sys.version, kfp, *sorted(packages)))
+    given = tuple(INSECURE if argument == "--trusted-host" else argument for argument in arguments)
+    wanted = "\n".join((sys.version, kfp, *arguments))
     folder = root / hashlib.sha256(wanted.encode()).hexdigest()[:16]
     if not folder.exists():
-        tell(f"Installing {', '.join(packages) or 'kfp alone'}")
+        tell(f"Installing {' '.join(arguments) or 'kfp alone'}")
         root.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=root, prefix="building-"))
         try:
@@ -36,8 +39,8 @@ def environment(packages: tuple[str, ...], root: Path, tell: Callable[[str], Non
             python = str(building / "bin" / "python")
             # the order and the flag that kfp installs by at the start of each task
             _uv("pip", "install", "--quiet", "--python", python, "--no-deps", kfp)
-            if packages:
-                _uv("pip", "install", "--quiet", "--python", python, *packages)
+            if given:
+                _uv("pip", "install", "--quiet", "--python", python, *given)
             os.rename(building, folder)  # whole or not at all
         except OSError:
             if not folder.exists():  # else another run has built the same meanwhile

@@ -238,7 +238,7 @@ class _Group(subprocess.Popen):
 def _environments(spec: dict[str, Any], root: Path, progress: Progress) -> dict[str, Path]:
     """Return the Python of each step's environment by the step; build those that are not there."""
     return {
-        step: isolated.environment(graph.packages(container), root, progress.note)
+        step: isolated.environment(graph.install_arguments(container), root, progress.note)
         for step, container in graph.containers(spec).items()
     }
 

@@ -63,13 +63,13 @@ class VertexEngine:
 
     def job_id(self, run: Run) -> str:
         """Return the id of a run's job."""
-        return f"{run.identifier}-{run.pipeline}-{run.run_id}".lower().replace("_", "-")
+        return f"{run.identifier}-{_short(run.pipeline)}-{run.run_id}".lower().replace("_", "-")
 
     def labels(self, run: Run) -> dict[str, str]:
         """Return the labels of a run's job."""
         labels = {
             "identifier": run.identifier,
-            "pipeline": run.pipeline,
+            "pipeline": _short(run.pipeline),
             "run_id": run.run_id,
             "engine_version": importlib.metadata.version("google-cloud-aiplatform"),
             "git_commit": run.git.commit or "unknown",
@@ -326,7 +326,7 @@ class VertexEngine:
         wanted = f'display_name="{_schedule_name(identifier, pipeline)}"'
         found = self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
         # the name of one identifier and pipeline may be that of two others
-        labels = {"identifier": _label(identifier), "pipeline": _label(pipeline)}
+        labels = {"identifier": _label(identifier), "pipeline": _label(_short(pipeline))}
         jobs = [schedule.gca_resource.create_pipeline_job_request.pipeline_job for schedule in found]
         return [
             schedule for schedule, job in zip(found, jobs, strict=True) if labels.items() <= dict(job.labels).items()
@@ -337,12 +337,18 @@ def _label(value: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
 
 
+def _short(pipeline: str) -> str:
+    """Return the name of a pipeline for a job's id: of one that is named by its file, the function or the file."""
+    path, _, function = pipeline.rpartition(":")
+    return re.sub(r"[^a-z0-9-]+", "-", (function if path else Path(pipeline).stem).lower()).strip("-") or "pipeline"
+
+
 def _display_name(identifier: str, pipeline: str) -> str:
-    return f"{identifier} {pipeline}"
+    return f"{identifier} {_short(pipeline)}"
 
 
 def _schedule_name(identifier: str, pipeline: str) -> str:
-    return f"{identifier}-{pipeline}"
+    return f"{identifier}-{_short(pipeline)}"
 
 
 def _loop_item(node: graph.Node, detail: Any, details: dict[int, Any]) -> Any:

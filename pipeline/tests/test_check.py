@@ -34,11 +34,17 @@ def fine(number: int) -> int:
     return number
 
 
+@dsl.component(base_image="python:3.11")
+def read_all(parts: Input[list[Dataset]]):
+    print("all parts")
+
+
 @dsl.pipeline(name="wrong")
 def wrong(name: str, count: int = 1):
     with dsl.ParallelFor(list(range(100))) as number:
         fine(number=number)
-    loose()
+        made = loose()
+    read_all(parts=dsl.Collected(made.outputs["rows"]))
     homesick()
     untagged()
 
@@ -70,7 +76,7 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
     parameters = {"nome": "x", "label": "Elevation"}
     checks = check.of_spec(spec(wrong), parameters, check.describe(source, parameters))
     assert {made.name: (made.state, made.detail) for made in checks} == {
-        "spec": ("failed", "a loop has more than 99 items, too many to collect. Loop over fewer."),
+        "spec": ("failed", "a loop has 100 items, and at most 99 can be collected. Loop over fewer."),
         "steps": (
             "failed",
             "homesick names AT_HOME, which its shipped source does not have. "
