@@ -68,14 +68,23 @@ def typed(value: Any, parameter_type: str) -> Any:
         case "BOOLEAN" if isinstance(value, bool):
             return value
         case "LIST" if isinstance(value, list):
-            return value
+            return _whole(value)
         case "STRUCT" | "TASK_FINAL_STATUS" | "TASK_CONFIG" if isinstance(value, dict):
-            return value
+            return _whole(value)
         case "NUMBER_INTEGER" | "NUMBER_DOUBLE" | "BOOLEAN" | "LIST" | "STRUCT" if isinstance(value, str):
             return typed(_parsed(value, parameter_type), parameter_type)
         case "NUMBER_INTEGER" | "NUMBER_DOUBLE" | "BOOLEAN" | "LIST" | "STRUCT":
             raise SpecError(f"expected {NAMES[parameter_type]}, not {shortened(value)}")
     return value
+
+
+def _whole(value: Any) -> Any:
+    """Return a list or an object with whole numbers where the backend's JSON has them: a Struct has doubles only."""
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 NAMES = {
