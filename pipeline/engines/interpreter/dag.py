@@ -12,7 +12,7 @@ from pipeline.engines.interpreter.hooks import Hooks
 from pipeline.engines.interpreter.placeholders import Job
 from pipeline.engines.interpreter.retries import Retries
 from pipeline.engines.interpreter.schedule import Schedule
-from pipeline.engines.interpreter.task import TaskRun
+from pipeline.engines.interpreter.task import Context, TaskRun
 from pipeline.engines.interpreter.values import FAILED, HELD_BACK, SKIPPED, SUCCEEDED, Ended, SpecError, Values
 from pipeline.runs import Task
 
@@ -69,8 +69,9 @@ class Graph:
     def __init__(
         self, spec: dict[str, Any], folder: Path, hooks: Hooks, job: Job, cores: int, slots: int, cache: Cache | None
     ):
-        self.spec, self.folder, self.hooks, self.job = spec, folder, hooks, job
-        self.cores, self.cache = cores, cache
+        self.spec, self.hooks, self.job = spec, hooks, job
+        self.cores = cores
+        self._context = Context(spec, folder, hooks, job, cache)
         self.schedule = Schedule(slots, lambda: hooks.stopping)
         self._n_places = Counter(name for _, name, _ in support.leaves(spec, spec["root"]))
 
@@ -103,7 +104,7 @@ class Graph:
             self._attempt_dag(component, inputs, place, retries, then)
         else:
             record = self.record(place)
-            run = TaskRun(self, task, component, inputs, record, place.width)
+            run = TaskRun(self._context, task, component, inputs, record, place.width)
             self._attempt_step(run, place, retries, then)
 
     def _attempt_dag(

@@ -2,18 +2,29 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.engines.interpreter import executor, importers, support
-from pipeline.engines.interpreter.placeholders import expanded
+from pipeline.engines.interpreter.cache import Cache
+from pipeline.engines.interpreter.hooks import Hooks
+from pipeline.engines.interpreter.placeholders import Job, expanded
 from pipeline.engines.interpreter.values import FAILED, HELD_BACK, SUCCEEDED, Ended, SpecError, Values
 from pipeline.runs import Task
 
-if TYPE_CHECKING:
-    from pipeline.engines.interpreter.dag import Graph
-
 ARTIFACTS = "artifacts"  # in the run folder: a folder for each task, by its path
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all tasks of a run share."""
+
+    spec: Mapping[str, Any]
+    folder: Path  # of the run
+    hooks: Hooks
+    job: Job
+    cache: Cache | None
 
 
 class TaskRun:
@@ -21,20 +32,20 @@ class TaskRun:
 
     def __init__(
         self,
-        graph: "Graph",
+        context: Context,
         task: Mapping[str, Any],
         component: Mapping[str, Any],
         inputs: Values,
         record: Task,
         width: int,
     ):
-        self._graph, self._task, self._component, self._inputs = graph, task, component, inputs
+        self._context, self._task, self._component, self._inputs = context, task, component, inputs
         self._width = width
         self.record = record
         self._label = component["executorLabel"]
-        self._executor = graph.spec["deploymentSpec"]["executors"][self._label]
-        self._folder = graph.folder / ARTIFACTS / record.path
-        self._names = graph.job.names(record.name, record.path)
+        self._executor = context.spec["deploymentSpec"]["executors"][self._label]
+        self._folder = context.folder / ARTIFACTS / record.path
+        self._names = context.job.names(record.name, record.path)
 
     def attempt(self, *, first: bool, last: bool) -> Ended:
         """Run the task once and return how it has ended.
@@ -43,7 +54,7 @@ class TaskRun:
             first: Whether this is not a retry; one may be found in the cache.
             last: Whether a failure is final.
         """
-        hooks = self._graph.hooks
+        hooks = self._context.hooks
         if hooks.stopping:
             return HELD_BACK
         try:
@@ -62,17 +73,17 @@ class TaskRun:
 
     def _outputs(self, first: bool) -> Values | None:
         """Return what the task has put out, None if it failed."""
-        hooks = self._graph.hooks
+        hooks = self._context.hooks
         if first:
             hooks.prepared(self.record, executor.inputs_of(self._inputs))
         if importer := self._executor.get("importer"):
             return importers.imported(importer, self._component, self._inputs, self._names)
         container = self._executor["container"]
         if instead := support.stand_in(container):
-            hooks.note(instead(self._inputs, self._graph.job))
+            hooks.note(instead(self._inputs, self._context.job))
             return Values()
         environment = self._environment(container)
-        key, cache = self._key(container, environment), self._graph.cache
+        key, cache = self._key(container, environment), self._context.cache
         if first and key and (found := cache.get(key, self._component, self._folder)):
             self.record.cached = True
             return found
@@ -88,7 +99,7 @@ class TaskRun:
             return None
         outputs = executor.outputs(self._component, self._folder)
         if key:
-            cache.put(key, outputs, self._folder, self._graph.folder)
+            cache.put(key, outputs, self._folder, self._context.folder)
         return outputs
 
     def _environment(self, container: Mapping[str, Any]) -> dict[str, str]:
@@ -98,10 +109,10 @@ class TaskRun:
 
     def _key(self, container: Mapping[str, Any], environment: Mapping[str, str]) -> str:
         """Return the key of the task in the cache, an empty text for none."""
-        cache = self._graph.cache
+        cache = self._context.cache
         if cache is None or not self._task.get("cachingOptions", {}).get("enableCache"):
             return ""
-        return cache.key(self._component, container, environment, self._inputs, self._graph.folder)
+        return cache.key(self._component, container, environment, self._inputs, self._context.folder)
 
 
 def _make_empty(folder: Path) -> None:
