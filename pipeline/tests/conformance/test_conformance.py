@@ -8,6 +8,7 @@ import pytest
 from google.protobuf import json_format
 from kfp import local
 
+from pipeline import compiler
 from pipeline.engines import worker
 from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Hooks, run
 from pipeline.tests.conformance.pipelines import CASES
@@ -85,6 +86,17 @@ def test_kfp_local_as_it_comes_returns_the_same_where_it_is_right(name, tmp_path
     written = [json.loads(path.read_text()) for path in (tmp_path / "outputs").rglob("executor_output.json")]
     returned = [value for each in written for value in each.get("parameterValues", {}).values()]
     assert sorted(map(str, returned)) == sorted(map(str, case.ran.values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["outputs_of_tasks", "if_elif_else", "collected_values", "exit_handler_after_failure"])
+def test_played_vertex_ai_runs_the_same_tasks(name, vertex, local_run, tmp_path):
+    case = CASES[name]
+    compiler.compile_pipeline(case.pipeline, tmp_path / "spec.yaml")
+    done = local_run("--identifier", "x", "--pipeline", str(tmp_path / "spec.yaml"))
+    assert done.record["status"] == ("failed" if case.failed else "succeeded"), done.err
+    succeeded = [task["name"] for task in done.record["tasks"] if task["state"] == "succeeded"]
+    assert sorted(succeeded) == sorted(path.rpartition("/")[2] for path in case.ran)
 
 
 def test_there_are_at_least_sixty_pipelines():
