@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import ROOT, RequestError, command_line
+from pipeline import PIPELINES, ROOT, RequestError, command_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Flag = typer.Option
@@ -16,7 +16,7 @@ Flag = typer.Option
 def run(
     identifier: Annotated[str | None, Flag(help="Name of this line of runs: a-z, 0-9 and -.")] = None,
     pipeline: Annotated[
-        str, Flag(help="Pipeline to run: a name, my/file.py:function, or a compiled spec.")
+        str, Flag(help="Pipeline to run: its name, my/file.py:function, or a compiled .yaml or .json.")
     ] = "training",
     engine: Annotated[
         str | None, Flag(help="local or vertex; by default vertex where a project and a bucket are set, else local.")
@@ -74,7 +74,8 @@ def run(
     if as_json and (compile_only or check or schedule or unschedule):
         raise RequestError("--json prints the record of a run, and this command runs nothing. Leave it out.")
     name, reason = settings.chosen_engine()
-    if name == "local" and not (compile_only or check or isolated):  # it imports while this process does
+    if name == "local" and pipeline in PIPELINES and not (compile_only or check or isolated):
+        # it imports while this process does
         warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
 
     from pipeline.request import Request

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+OWN_FOLDERS = [ROOT]  # those that the user's own Python lies below; that of a pipeline that is named by its file, too
 
 # pipeline functions by name, as module:function, so that naming them imports none of them
 PIPELINES = {"training": "pipeline.training:training"}

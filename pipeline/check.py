@@ -197,32 +197,41 @@ def _limits(spec: dict[str, Any]) -> str:
         for definitions in ("inputDefinitions", "outputDefinitions"):
             if len(component.get(definitions, {}).get("artifacts", {})) > MAX_ARTIFACTS:
                 raise Failed(f"{name} has more than {MAX_ARTIFACTS} artifacts. Put several into one folder.")
-    for dag in (component["dag"] for component in (spec["root"], *spec["components"].values()) if "dag" in component):
-        for name, n_items in _static_loops(dag).items():
-            if n_items > MAX_CLASSES and _is_collected(name, dag):
-                raise Failed(
-                    f"a loop has {n_items:,} items, and at most {MAX_CLASSES} can be collected. Loop over fewer."
-                )
+    for task, number in _collected(spec):
+        if number > MAX_CLASSES:
+            raise Failed(
+                f"{task} collects {number:,} artifacts of a loop; one task takes at most {MAX_CLASSES} of them. "
+                "Loop over fewer, or let each iteration return a parameter."
+            )
     return f"{spec['pipelineInfo']['name']} compiles, {len(nodes)} tasks and their loops"
 
 
-def _static_loops(dag: dict[str, Any]) -> dict[str, int]:
-    """Return how many items the loops of a DAG have, as far as the spec says."""
-    raw = {name: task.get("parameterIterator", {}).get("items", {}).get("raw") for name, task in dag["tasks"].items()}
-    return {name: len(json.loads(items)) for name, items in raw.items() if items}
+def _collected(spec: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the tasks that collect the artifacts of a loop over a static list, and how many they collect."""
+    for component in (spec["root"], *spec["components"].values()):
+        tasks = component.get("dag", {}).get("tasks", {})
+        for name, task in tasks.items():
+            one_by_one = task.get("artifactIterator", {}).get("items", {}).get("inputArtifact")
+            for key, given in task.get("inputs", {}).get("artifacts", {}).items():
+                if "taskOutputArtifact" in given and key != one_by_one:
+                    output = given["taskOutputArtifact"]
+                    yield name, _n_artifacts(spec, tasks[output["producerTask"]], output["outputArtifactKey"])
 
 
-def _is_collected(loop: str, dag: dict[str, Any]) -> bool:
-    """Return whether the artifacts that a loop puts out are the input of a task, or an output of the DAG."""
-    inputs = [
-        source for task in dag["tasks"].values() for source in task.get("inputs", {}).get("artifacts", {}).values()
-    ]
-    outputs = [
-        each for out in dag.get("outputs", {}).get("artifacts", {}).values() for each in out["artifactSelectors"]
-    ]
-    return any(source.get("taskOutputArtifact", {}).get("producerTask") == loop for source in inputs) or any(
-        each.get("producerSubtask") == loop for each in outputs
-    )
+def _n_artifacts(spec: dict[str, Any], task: dict[str, Any], key: str) -> int:
+    """Return how many artifacts an output of a task holds at least: what a loop will find is not known before."""
+    component = spec["components"][task["componentRef"]["name"]]
+    if "dag" not in component:
+        return 1
+    raw = task.get("parameterIterator", {}).get("items", {}).get("raw")
+    number = len(json.loads(raw)) if raw else 1
+    selectors = component["dag"].get("outputs", {}).get("artifacts", {}).get(key, {}).get("artifactSelectors", ())
+    inner = []
+    for selector in selectors:
+        producer = component["dag"]["tasks"][selector["producerSubtask"]]
+        may_be_skipped = len(selectors) == 1 and "condition" in producer.get("triggerPolicy", {})
+        inner.append(0 if may_be_skipped else _n_artifacts(spec, producer, selector["outputArtifactKey"]))
+    return number * min(inner, default=0)  # of several, OneOf takes the one that has run
 
 
 def _steps(spec: dict[str, Any]) -> str:
@@ -247,18 +256,27 @@ def _steps(spec: dict[str, Any]) -> str:
 def _packages(spec: dict[str, Any]) -> str:
     for step, container in graph.containers(spec).items():
         for package in graph.packages(container):
-            if not re.search(r"==|@|\.whl$", package):  # a version, a commit or address, a file
+            if not _is_pinned(package):
                 raise Failed(
                     f"{step} installs {package} in any version. Pin it: packages_to_install=pinned({package!r})."
                 )
     return "every package is pinned"
 
 
+def _is_pinned(package: str) -> bool:
+    """Return whether a requirement is of one version: pinned, a file, or a revision of a repository."""
+    package = package.partition(";")[0].strip()  # without its marker
+    address = package.partition(" @ ")[2] or package
+    if "://" in address and address.startswith(("git+", "hg+", "svn+", "bzr+")):
+        return "@" in address.partition("://")[2].partition("/")[2]
+    return "==" in package or address.endswith((".whl", ".zip", ".tar.gz"))
+
+
 def _images(spec: dict[str, Any]) -> str:
     for step, container in graph.containers(spec).items():
         if not re.search(r"[:@]", container.get("image", "").rpartition("/")[2]):
             raise Failed(f"{step} has the image {container.get('image')!r}, without a tag. Name one as base_image.")
-    return ", ".join(sorted({container["image"] for container in graph.containers(spec).values()}))
+    return ", ".join(sorted({container["image"] for container in graph.containers(spec).values()})) or "no step has one"
 
 
 def _parameters(spec: dict[str, Any], parameters: dict[str, Any]) -> str:

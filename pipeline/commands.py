@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline import check as checking
-from pipeline import console, engines, graph, runs
+from pipeline import compiler, console, engines, graph, runs
 from pipeline.check import Check, Description
 from pipeline.engines import Engine
 from pipeline.graph import Node
@@ -67,7 +67,8 @@ def _compiled(request: Request) -> Iterator[Path]:
 
 def _checks(request: Request, engine: Engine, spec: Path) -> tuple[Description, list[Check]]:
     draft = request.record(request.parameters)  # for what the names of a job will be
-    described = checking.describe(request.source, draft.parameters)
+    of_table = draft.parameters if compiler.takes_table(request.definition) else {}
+    described = checking.describe(request.source, of_table)
     checks = checking.of_spec(graph.load(spec), request.parameters, described) + engine.checks(draft, request.source)
     return described, checks
 

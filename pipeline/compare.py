@@ -88,11 +88,14 @@ def _metrics(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
 
 def _flat(run: Run) -> dict[str, Any]:
     f1 = {f"f1 of {name}": f1 for name, (*_, f1) in results.of_classes(run).items()}
-    return results.figures(run) | f1
+    returned = {f"output {name}": value for name, value in run.outputs.items() if results.is_number(value)}
+    return results.figures(run) | f1 | returned
 
 
 def _chance(first: Run, second: Run) -> str:
     """Say whether the difference in macro-F1 is larger than chance."""
+    if all(run.metrics is None and run.status == "succeeded" for run in (first, second)):
+        return ""  # of a pipeline without figures
     for run in (first, second):
         if run.metrics is None:
             return f"not known: {run.run_id} has no figures, it is {run.status}."

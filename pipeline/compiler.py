@@ -1,13 +1,10 @@
 """A pipeline, a profile and an engine make one spec file; parameters are converted and checked against it."""
 
+import contextlib
 import difflib
-import importlib
-import importlib.util
 import inspect
 import json
 import math
-import sys
-import traceback
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,84 +12,21 @@ from typing import Any
 
 import yaml
 from google.protobuf import json_format
-from kfp import components
 from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.base_component import BaseComponent
-from kfp.dsl.graph_component import GraphComponent
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, PipelineTaskSpec
 
-from pipeline import PIPELINES, RequestError, profiles
+from pipeline import RequestError, profiles
+from pipeline.loading import load as load  # a pipeline, by its name
 from pipeline.parameters import range_of
 
-# parameters that a flag of its own settles, and that flag
+# parameters that a flag of its own settles where the pipeline takes a table, and that flag
 FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label"}
 
 
-def load(name: str) -> BaseComponent:
-    """Return a pipeline.
-
-    Args:
-        name: One of PIPELINES, path/to/file.py:function, or the path of a compiled spec, .yaml or .json.
-
-    Raises:
-        RequestError: there is none.
-    """
-    if name in PIPELINES:
-        module, function = PIPELINES[name].split(":")
-        return getattr(importlib.import_module(module), function)
-    path, _, function = name.rpartition(":")
-    if path.endswith(".py") and function:
-        return _of_file(Path(path), function)
-    if name.endswith((".yaml", ".yml", ".json")):
-        return _of_spec(Path(name))
-    raise RequestError(
-        f"--pipeline {name!r} is none of the pipelines: {', '.join(PIPELINES)}.\n"
-        "Name one of them, a function as in my/file.py:function, or a compiled spec as in my/spec.yaml."
-    )
-
-
-def whole_name(name: str) -> str:
-    """Return the name of a pipeline by which it is found from any folder."""
-    if name in PIPELINES or not name.partition(":")[0].endswith((".py", ".yaml", ".yml", ".json")):
-        return name
-    path, colon, function = name.partition(":")
-    return f"{Path(path).resolve()}{colon}{function}"
-
-
-def _of_file(path: Path, function: str) -> BaseComponent:
-    if not path.is_file():
-        raise RequestError(f"--pipeline {path}:{function}: there is no file {path}. Name one that exists.")
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:  # so that it imports what lies beside it, as a script does
-        sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(folder)]
-        line = own[-1].lineno if own else getattr(error, "lineno", "?")
-        raise RequestError(
-            f"--pipeline {path}:{function}: the file fails in line {line}: {type(error).__name__}: {error}"
-        ) from None
-    found = {name: value for name, value in vars(module).items() if isinstance(value, GraphComponent)}
-    if function not in found:
-        there = ", ".join(found) or "none; write @dsl.pipeline above the function"
-        raise RequestError(f"--pipeline {path}:{function}: the file has no pipeline {function}. It has: {there}.")
-    return found[function]
-
-
-def _of_spec(path: Path) -> BaseComponent:
-    if not path.is_file():
-        raise RequestError(f"--pipeline {path}: there is no such file. Name a compiled spec, or a pipeline's name.")
-    try:
-        loaded = components.load_component_from_text(path.read_text("utf-8"))
-        assert loaded.pipeline_spec.root.dag.tasks
-    except Exception as error:
-        reason = (str(error).splitlines() or ["it has no tasks"])[0][:200]
-        raise RequestError(f"--pipeline {path} is no compiled pipeline: {reason or 'it has no tasks'}.") from None
-    return loaded
+def takes_table(pipeline: BaseComponent) -> bool:
+    """Return whether a pipeline reads the table of --data; parameters of another are its own, whatever their names."""
+    return {"source", "fingerprint"} <= (pipeline.component_spec.inputs or {}).keys()
 
 
 def compile_pipeline(
@@ -160,18 +94,17 @@ def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str) -> str:
 
 
 def _set_machines(spec: PipelineSpec, profile: str) -> None:
-    """Give each step the profile's machine and retries, as far as the pipeline has not asked for others itself."""
+    """Give each task the machine and the retries of a profile, where the pipeline does not ask for others."""
     for label, executor in spec.deployment_spec["executors"].items():
-        if "container" not in executor:
-            continue
-        limits = profiles.machine(profile, label.removeprefix("exec-"))
-        asked = json_format.MessageToDict(executor["container"]).get("resources", {})
-        if not asked.keys() & {"resourceCpuLimit", "cpuLimit"}:
-            # the second is the same for services older than the first, and so below
-            asked |= {"resourceCpuLimit": str(limits.cpus), "cpuLimit": limits.cpus}
-        if not asked.keys() & {"resourceMemoryLimit", "memoryLimit"}:
-            asked |= {"resourceMemoryLimit": f"{limits.memory_gb}G", "memoryLimit": limits.memory_gb}
-        executor["container"]["resources"] = asked
+        if "container" in executor:
+            machine = profiles.machine(profile, label.removeprefix("exec-"))
+            asked = json_format.MessageToDict(executor["container"]).get("resources", {})
+            # the numbers are the same for services older than the texts
+            if not asked.keys() & {"resourceCpuLimit", "cpuLimit", "resourceCpuRequest", "cpuRequest"}:
+                asked |= {"resourceCpuLimit": str(machine.cpus), "cpuLimit": machine.cpus}
+            if not asked.keys() & {"resourceMemoryLimit", "memoryLimit", "resourceMemoryRequest", "memoryRequest"}:
+                asked |= {"resourceMemoryLimit": f"{machine.memory_gb}G", "memoryLimit": machine.memory_gb}
+            executor["container"]["resources"] = asked
     for task in _tasks(spec):
         executor_label = spec.components[task.component_ref.name].executor_label
         retries = profiles.retries(executor_label.removeprefix("exec-"))
@@ -192,19 +125,17 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
     Raises:
         RequestError: a text has no =, names no parameter or one that has a flag, or its value has another type.
     """
-    known = {
-        name: parameter
-        for name, parameter in pipeline.pipeline_spec.root.input_definitions.parameters.items()
-        if name not in FLAGS
-    }
+    flags = FLAGS if takes_table(pipeline) else {}
+    parameters = pipeline.pipeline_spec.root.input_definitions.parameters
+    known = {name: parameter for name, parameter in parameters.items() if name not in flags}
     items = _types_of_items(pipeline)
     converted: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise RequestError(f"--set takes KEY=VALUE, not {assignment!r}. For example: --set max_iter=300")
-        if name in FLAGS:
-            raise RequestError(f"--set {assignment}: {name} follows from {FLAGS[name]}. Use that flag.")
+        if name in flags:
+            raise RequestError(f"--set {assignment}: {name} follows from {flags[name]}. Use that flag.")
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {nearest[0]}?" if nearest else ""
@@ -225,16 +156,18 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
 
 def _types_of_items(pipeline: BaseComponent) -> dict[str, type]:
     """Return the type of the items of each List[…] parameter, which a spec alone does not tell."""
-    function = getattr(pipeline, "pipeline_func", None)
+    function = getattr(pipeline, "pipeline_func", getattr(pipeline, "python_func", None))
     annotations = (
         {name: found.annotation for name, found in inspect.signature(function).parameters.items()} if function else {}
     )
-    of_items = {
-        name: typing.get_args(annotation)
-        for name, annotation in annotations.items()
-        if typing.get_origin(annotation) is list
-    }
-    return {name: types[0] for name, types in of_items.items() if types}
+    of_items: dict[str, type] = {}
+    for name, annotation in annotations.items():
+        lists = (each for each in (annotation, *typing.get_args(annotation)) if typing.get_origin(each) is list)
+        items = typing.get_args(next(lists, None))  # of Optional[List[int]] too
+        kind = typing.get_origin(items[0]) or items[0] if items else None
+        if isinstance(kind, type):
+            of_items[name] = kind
+    return of_items
 
 
 def _convert(assignment: str, text: str, kind: int, item: type | None) -> Any:
@@ -256,7 +189,10 @@ def _list(assignment: str, text: str, item: type | None) -> list[Any]:
     if not text:
         return []
     of_items = OF_ITEMS.get(item, ParameterType.STRING)
-    if not text.lstrip().startswith("["):
+    if item is None and not text.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):  # a spec alone does not tell the type
+            return [json.loads(text, parse_constant=_no_number)]
+    if not text.lstrip().startswith("[") or (item is list and not text.lstrip().startswith("[[")):
         return [_convert(assignment, text, of_items, None)]
     try:
         values = json.loads(text)
@@ -267,6 +203,10 @@ def _list(assignment: str, text: str, item: type | None) -> list[Any]:
         expected = "text in quotes" if item is str else CONVERSIONS[of_items][0] if item in OF_ITEMS else item.__name__
         raise RequestError(f"--set {assignment}: expected a list whose items are each {expected}, not {wrong[0]!r}.")
     return values
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(text)
 
 
 def _finite(text: str) -> float:
@@ -295,6 +235,8 @@ OF_ITEMS: dict[type | None, int] = {
     int: ParameterType.NUMBER_INTEGER,
     float: ParameterType.NUMBER_DOUBLE,
     bool: ParameterType.BOOLEAN,
+    dict: ParameterType.STRUCT,
+    list: ParameterType.LIST,
 }
 
 

@@ -1,6 +1,7 @@
 """What the user sees: progress on standard error, results on standard output."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ result_console = Console(markup=False, highlight=False, soft_wrap=True)
 MAX_DIFF_LINES = 24  # of a step's source, on the terminal
 N_COLUMNS_SHOWN = 40  # of a table, and those with a note
 N_NOTES_SHOWN = 10
-MAX_OUTPUT_SHOWN = 500  # characters of what a pipeline returns
+N_RETURNED_SHOWN = 30
 N_FIGURES = 4  # of a pipeline's own, in one line
 
 STYLES = {
@@ -195,12 +196,15 @@ def _values(column: "Column") -> str:
 
 
 def show_machines(nodes: list[Node], profile: str, reason: str) -> None:
-    """Show the machine that each step gets, from the profile or as the pipeline asks itself."""
+    """Show the machine and the retries that each task gets, by the profile or by what the pipeline asks for itself."""
     show(f"Profile {profile}: {reason}")
-    table = Table("step", "CPUs", "memory", "accelerators", "retries", box=None, padding=(0, 2))
+    accelerated = any(node.accelerator for node in nodes)
+    columns = ("step", "CPUs", "memory", *(["accelerator"] if accelerated else []), "retries")
+    table = Table(*columns, box=None, padding=(0, 2))
     for node in nodes:
         name = f"{node.name} (one per item)" if node.in_loop else node.name
-        table.add_row(*map(Text, (name, node.cpus, node.memory, node.accelerators, str(node.retries))))
+        accelerator = [node.accelerator] if accelerated else []
+        table.add_row(name, node.cpus, re.sub(r"G$", " GB", node.memory), *accelerator, str(node.retries))
     progress_console.print(table)
 
 
@@ -223,10 +227,7 @@ def show_result(run: Run) -> None:
         seen = "stand in the training part as well: their figures tell what was memorised."
         show(f"note: {run.data.duplicates:,} test rows {seen}")
     _show_notes(run)
-    for name, value in run.outputs.items():
-        shown = str(value)
-        more = f"… ({len(shown):,} characters)" if len(shown) > MAX_OUTPUT_SHOWN else ""
-        result_console.print(Text(f"output  {name}: {shown[:MAX_OUTPUT_SHOWN]}{more}"))
+    _show_returned(run)
     show_failures(run)
     if run.status == "running" and run.job:
         show(f"The job runs on. Follow it: python -m pipeline follow {run.job}")
@@ -265,6 +266,20 @@ def _show_figures(run: Run) -> None:
     lines = [[*shown, f"{run.seconds:.1f} s"], *(own[at : at + N_FIGURES] for at in range(0, len(own), N_FIGURES))]
     for line in lines:
         result_console.print("   ".join(line))
+
+
+def _show_returned(run: Run) -> None:
+    """Show what a pipeline returns; of one without an accuracy what its tasks do, values and artifacts."""
+    lines = [("output", name, value) for name, value in run.outputs.items()]
+    if run.status == "succeeded" and not _headlines(run):
+        for task in run.tasks:
+            lines += [(task.title, name, value) for name, value in (task.values | task.outputs).items()]
+    for owner, name, value in lines[:N_RETURNED_SHOWN]:
+        shown = near(value) if isinstance(value, str) and value.startswith("/") else str(value)
+        shown = " ".join(shown.split())
+        result_console.print(f"{owner} {name}: {shown if len(shown) <= 200 else shown[:199] + '…'}")
+    if len(lines) > N_RETURNED_SHOWN:
+        result_console.print(f"and {len(lines) - N_RETURNED_SHOWN:,} more: {near(run.folder / 'run.json')}")
 
 
 def _headlines(run: Run) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """What a compiled spec says of its tasks: their names, what they are shown as, and the loops they run in."""
 
+import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,9 @@ class Node:
     step: str  # name of its executor, without exec-
     in_loop: bool
     item_input: str | None  # the input that takes the loop's item, where one does
-    cpus: str = ""  # limits of its machine; "" where the spec sets none
+    cpus: str = ""  # its limits as the spec has them; empty where it has none
     memory: str = ""
-    accelerators: str = ""
+    accelerator: str = ""
     retries: int = 0
 
 
@@ -33,7 +35,8 @@ def load(spec: Path) -> dict[str, Any]:
         RequestError: the file is missing or damaged.
     """
     try:
-        loaded = yaml.load(spec.read_text("utf-8"), yaml.CSafeLoader)
+        # a second document, where there is one, holds the settings of a platform
+        loaded = next(yaml.load_all(spec.read_text("utf-8"), yaml.CSafeLoader), None)
         loaded["root"]["dag"]["tasks"], loaded["deploymentSpec"]["executors"]
     except (OSError, yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
         raise RequestError(
@@ -47,8 +50,9 @@ def nodes(spec: dict[str, Any]) -> list[Node]:
     return [*_nodes(spec, spec["root"]["dag"], in_loop=False)]
 
 
-def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Any:
-    waiting = dict(dag["tasks"])
+def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Iterator[Node]:
+    executors = spec["deploymentSpec"]["executors"]
+    waiting = dict(dag.get("tasks", {}))
     while waiting:
         ready = [name for name, task in waiting.items() if not {*task.get("dependentTasks", ())} & waiting.keys()]
         for name in ready:
@@ -61,30 +65,40 @@ def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Any:
             inputs = task.get("inputs", {}).get("parameters", {})
             items = [key for key, value in inputs.items() if "-loop-item" in value.get("componentInputParameter", "")]
             display_name = task.get("taskInfo", {}).get("name", name)
-            step = component["executorLabel"].removeprefix("exec-")
-            executor = spec["deploymentSpec"]["executors"].get(component["executorLabel"], {})
+            label = component["executorLabel"]
+            machine = _machine(executors.get(label, {}).get("container", {}).get("resources", {}))
             retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
-            machine = _machine(executor.get("container", {}).get("resources", {}))
-            yield Node(name, display_name, step, in_loop, items[0] if items else None, *machine, retries)
+            yield Node(
+                name,
+                display_name,
+                label.removeprefix("exec-"),
+                in_loop,
+                items[0] if items else None,
+                **machine,
+                retries=retries,
+            )
 
 
-def _machine(resources: dict[str, Any]) -> tuple[str, str, str]:
-    """Return the CPUs, the memory and the accelerators that a container asks for."""
+def _machine(resources: dict[str, Any]) -> dict[str, str]:
+    """Return the limits of a container as they are shown: as the pipeline has them, or by the parameter's name."""
     accelerator = resources.get("accelerator", {})
-    count = accelerator.get("resourceCount", accelerator.get("count", ""))
-    kind = accelerator.get("resourceType", accelerator.get("type", ""))
-    cpus = resources.get("resourceCpuLimit", resources.get("cpuLimit", ""))
-    memory = resources.get("resourceMemoryLimit", resources.get("memoryLimit", ""))
-    return str(cpus), str(memory), f"{count} {kind}".strip()
+    kind = accelerator.get("resourceType") or accelerator.get("type", "")
+    count = accelerator.get("resourceCount") or accelerator.get("count") or "1"
+    limits = {
+        "cpus": resources.get("resourceCpuLimit") or f"{resources.get('cpuLimit', '')}",
+        "memory": resources.get("resourceMemoryLimit") or f"{resources.get('memoryLimit', '')}",
+        "accelerator": f"{count} {kind}" if kind else "",
+    }
+    parameter = r"\{\{\$\.inputs\.parameters\['(?:pipelinechannel--)?(.*?)'\]\}\}"
+    return {name: re.sub(parameter, r"{\1}", limit) for name, limit in limits.items()}
 
 
 def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the containers of the lightweight components of a spec by step."""
     executors = spec["deploymentSpec"]["executors"]
     found = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
-    return {
-        step: container for step, container in found.items() if "--function_to_execute" in container.get("args", ())
-    }
+    flag = "--function_to_execute"
+    return {step: container for step, container in found.items() if flag in container.get("args", ())}
 
 
 def sources(container: dict[str, Any]) -> dict[str, str]:
@@ -99,29 +113,69 @@ def function(container: dict[str, Any]) -> str:
     return container["args"][container["args"].index("--function_to_execute") + 1]
 
 
-def packages(container: dict[str, Any]) -> tuple[str, ...]:
-    """Return the requirements that a lightweight component installs, as its packages_to_install has them."""
-    found, is_value = [], False
-    for argument in install_arguments(container):
-        if not is_value and not argument.startswith("-"):
-            found.append(argument)
-        is_value = argument in ("--index-url", "--extra-index-url", "--trusted-host")
-    return tuple(found)
+@dataclass(frozen=True)
+class Install:
+    """One pip install of a lightweight component."""
+
+    options: tuple[str, ...]  # those that say from where, and --no-deps
+    requirements: tuple[str, ...]
+
+    @property
+    def is_of_kfp(self) -> bool:
+        """Whether it is the one that kfp adds for itself."""
+        return "--no-deps" in self.options and self.requirements[:1] != () and self.requirements[0].startswith("kfp==")
 
 
-def install_arguments(container: dict[str, Any]) -> tuple[str, ...]:
-    """Return what a lightweight component hands to pip install: requirements, and the indexes they come from.
+_WITH_VALUE = ("--index-url", "--extra-index-url", "--trusted-host", "--find-links")
+_SEPARATORS = "();<>|&\n"
 
-    KFP installs itself in a line of its own, which is left out, and so are its flags for a quiet pip.
+
+def installs(container: dict[str, Any]) -> list[Install]:
+    """Return what a lightweight component installs before it runs, in its order, kfp's own line too.
+
+    Raises:
+        RequestError: its command cannot be read as a shell reads it.
     """
-    script = next((part for part in container["command"][:-1] if "pip install" in part), "")
-    found: list[str] = []
-    for line in script.splitlines():
-        words = shlex.split(line, comments=False) if "pip install" in line else []
-        while "install" in words:
-            words = words[words.index("install") + 1 :]
-            end = words.index("&&") if "&&" in words else len(words)
-            if not any(word.startswith("kfp==") for word in words[:end]):
-                found += [word for word in words[:end] if word not in ("--quiet", "--no-warn-script-location")]
-            words = words[end:]
-    return tuple(found)
+    found: list[Install] = []
+    for script in container["command"][:-1]:
+        try:
+            words = [*_lexer(script)] if "pip install" in script else []
+        except ValueError as error:
+            raise RequestError(
+                f"The packages of {function(container)} cannot be read: {error}, in\n{script.strip()[-300:]}\n"
+                "A requirement may hold quotes of one kind only."
+            ) from None
+        for place, word in enumerate(words):
+            if word == "install" and words[place - 1] == "pip":
+                found.append(_install(words[place + 1 :]))
+    return found
+
+
+def _lexer(script: str) -> shlex.shlex:
+    lexer = shlex.shlex(script, posix=True, punctuation_chars=_SEPARATORS)
+    lexer.commenters, lexer.whitespace, lexer.whitespace_split = "", " \t\r", True
+    return lexer
+
+
+def _install(words: list[str]) -> Install:
+    options: list[str] = []
+    requirements: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word and not word.strip(_SEPARATORS):  # the next command
+            break
+        if word in _WITH_VALUE:
+            options += [word, next(rest)]
+        elif word == "--no-deps":
+            options.append(word)
+        elif not word.startswith("-"):
+            requirements.append(word)
+    return Install(tuple(options), tuple(requirements))
+
+
+def packages(container: dict[str, Any]) -> tuple[str, ...]:
+    """Return the packages that a lightweight component installs, as its packages_to_install has them."""
+    found = installs(container)
+    # kfp adds itself in a line of its own, the last
+    own = found[:-1] if len(found) > 1 or (found and found[-1].is_of_kfp) else found
+    return tuple(requirement for install in own for requirement in install.requirements)

@@ -145,7 +145,8 @@ def _typed(component: dict[str, Any], parameters: dict[str, Any], title: str) ->
 
 def _environment(container: dict[str, Any], run: Run, task: Task, inputs: Values) -> dict[str, str]:
     """Return the variables that the pipeline sets for a task."""
-    job = Job.of_run(run.pipeline, run.run_id, str(run.folder), run.started)
+    name = graph.load(run.folder / runs.SPEC)["pipelineInfo"]["name"]
+    job = Job.of_run(name, run.run_id, str(run.folder), run.started)
     names = job.names(task.name, task.path)
     return {
         each["name"]: expanded(each.get("value", ""), names, inputs.parameters) for each in container.get("env", ())

@@ -8,7 +8,7 @@ from typing import Any
 
 from kfp.dsl.base_component import BaseComponent
 
-from pipeline import compiler, profiles, results, runs, sources
+from pipeline import RequestError, compiler, loading, profiles, results, runs, sources
 from pipeline.engines import Engine
 from pipeline.runs import Run
 from pipeline.settings import Settings
@@ -20,7 +20,7 @@ class Request:
     """A pipeline and what it is to run with. The data is looked for when it is first needed."""
 
     settings: Settings
-    pipeline: str  # its name
+    pipeline: str  # its name; of one that is named by a path the whole path
     definition: BaseComponent
     given: dict[str, Any]  # values of --set
     caching: bool  # whether tasks may take their results from a cache
@@ -33,7 +33,7 @@ class Request:
 
         Args:
             settings: The settings, from flags, variables and file.
-            pipeline: Name of the pipeline, or where it is; see compiler.load.
+            pipeline: Name of the pipeline, or its path.
             assignments: What --set was given, each as KEY=VALUE.
             no_cache: Whether no task may take its result from a cache; a schedule, too, reads its data anew each time.
 
@@ -42,14 +42,16 @@ class Request:
         """
         definition = compiler.load(pipeline)
         given = compiler.arguments(definition, assignments)
-        return cls(
-            settings, compiler.whole_name(pipeline), definition, given, caching=not (no_cache or settings.schedule)
-        )
+        for name in given.keys() & {"source", "label"}:
+            if compiler.FLAGS[name].removeprefix("--") in settings.model_fields_set:
+                raise RequestError(f"{name} is given by {compiler.FLAGS[name]} and by --set. Leave one out.")
+        caching = not (no_cache or settings.schedule)
+        return cls(settings, loading.full_name(pipeline), definition, given, caching)
 
     @cached_property
     def source(self) -> Source:
         """The table that the data names; an empty one, where the pipeline takes none."""
-        if "source" not in (self.definition.component_spec.inputs or {}):
+        if not self._follows("source"):
             return Source(name="", uri="", fingerprint="", n_bytes=0, description="none, the pipeline takes no table")
         return sources.resolve(self.settings.data, self.settings.label, self.settings.runs_dir / ".data")
 
@@ -105,5 +107,17 @@ class Request:
 
     def _of_flags(self, **values: str) -> dict[str, str]:
         """Return the values of parameters that follow from flags, of those that the pipeline has."""
+        return {name: value for name, value in {**values, "label": self.settings.label}.items() if self._follows(name)}
+
+    def _follows(self, name: str) -> bool:
+        """Return whether a parameter's value follows from a flag.
+
+        In a pipeline that takes no table source and label are its own: they follow where the flag is given, or where
+        nothing else gives a value.
+        """
         known = self.definition.component_spec.inputs or {}
-        return {name: value for name, value in {**values, "label": self.settings.label}.items() if name in known}
+        if name not in known or compiler.takes_table(self.definition):
+            return name in known
+        flag = compiler.FLAGS[name].removeprefix("--")
+        needed = not known[name].optional and name not in self.given
+        return name != "fingerprint" and (flag in self.settings.model_fields_set or needed)

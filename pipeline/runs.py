@@ -54,6 +54,7 @@ class Task(BaseModel):
     reason: str | None = None  # why it was skipped
     log: str | None = None  # path or address
     outputs: dict[str, str] = Field(default_factory=dict)  # path or address of each output artifact
+    values: dict[str, Any] = Field(default_factory=dict)  # of its output parameters: what the step has returned
 
     _artifacts: dict[str, Artifact] = PrivateAttr(default_factory=dict)
 
@@ -235,16 +236,18 @@ class Run(BaseModel):
             self.tasks.append(task)
             self._write()
 
-    def end(self, task: Task, artifacts: Mapping[str, Artifact]) -> None:
+    def end(self, task: Task, artifacts: Mapping[str, Artifact], values: Mapping[str, Any] | None = None) -> None:
         """Record how a task has ended.
 
         Args:
             task: The task, with its final state.
             artifacts: Its output artifacts by name.
+            values: Its output parameters by name.
         """
         with self._lock:
             task.outputs = {name: artifact.uri for name, artifact in artifacts.items()}
             task._artifacts = dict(artifacts)
+            task.values = dict(values or {})
             self._write()
 
     def finish(self, status: State) -> None:

@@ -6,41 +6,42 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from pipeline import RequestError
+from pipeline.graph import Install
 
-INSECURE = "--allow-insecure-host"  # as uv names pip's --trusted-host
 
-
-def environment(arguments: tuple[str, ...], root: Path, tell: Callable[[str], None] = print) -> Path:
+def environment(installs: Sequence[Install], root: Path, tell: Callable[[str], None] = print) -> Path:
     """Return the Python of the environment with exactly these packages and kfp's executor; build it if it is not there.
 
     Args:
-        arguments: What pip install is to be given: requirements, and the indexes that they come from.
+        installs: What the step installs, in its order; kfp is added where it is not among them.
         root: Folder of the environments.
         tell: Is told before something is installed.
 
     Raises:
         RequestError: the packages cannot be installed; the message has the last words of uv.
     """
-    kfp = f"kfp=={version('kfp')}"
-    given = tuple(INSECURE if argument == "--trusted-host" else argument for argument in arguments)
-    wanted = "\n".join((sys.version, kfp, *arguments))
+    named = [requirement for install in installs for requirement in install.requirements]
+    if not any("kfp" in requirement for requirement in named):  # its image brings it
+        installs = [*installs, Install(("--no-deps",), (f"kfp=={version('kfp')}",))]
+    wanted = "\n".join((sys.version, *map(repr, installs), *(_content(requirement) for requirement in named)))
     folder = root / hashlib.sha256(wanted.encode()).hexdigest()[:16]
     if not folder.exists():
-        tell(f"Installing {' '.join(arguments) or 'kfp alone'}")
+        of_step = (requirement for install in installs if not install.is_of_kfp for requirement in install.requirements)
+        tell(f"Installing {', '.join(of_step) or 'kfp alone'}")
         root.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=root, prefix="building-"))
         try:
             _uv("venv", "--quiet", "--relocatable", "--allow-existing", "--python", sys.executable, str(building))
             python = str(building / "bin" / "python")
-            # the order and the flag that kfp installs by at the start of each task
-            _uv("pip", "install", "--quiet", "--python", python, "--no-deps", kfp)
-            if given:
-                _uv("pip", "install", "--quiet", "--python", python, *given)
+            for install in installs:
+                # of several indexes pip takes the best version, uv by itself the first index that has one
+                strategy = ("--index-strategy", "unsafe-best-match")
+                _uv("pip", "install", "--quiet", "--python", python, *strategy, *install.options, *install.requirements)
             os.rename(building, folder)  # whole or not at all
         except OSError:
             if not folder.exists():  # else another run has built the same meanwhile
@@ -48,6 +49,12 @@ def environment(arguments: tuple[str, ...], root: Path, tell: Callable[[str], No
         finally:
             shutil.rmtree(building, ignore_errors=True)
     return folder / "bin" / "python"
+
+
+def _content(requirement: str) -> str:
+    """Return the digest of a file that a requirement names, such as ./own.whl; an empty text for any other."""
+    path = Path(requirement)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _uv(*arguments: str) -> None:

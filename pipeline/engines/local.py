@@ -16,11 +16,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from pipeline import ROOT, RequestError, graph, sources
+from pipeline import OWN_FOLDERS, ROOT, RequestError, graph, sources
 from pipeline.check import Check
 from pipeline.engines import Progress, isolated, warm, worker
-from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job, Values
+from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job
 from pipeline.engines.interpreter import run as run_graph
+from pipeline.engines.interpreter.results import addressed
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
@@ -87,16 +88,6 @@ class LocalEngine:
             )
         run.outputs = addressed(how.outputs, compiled["root"])
         return "succeeded" if how.state == SUCCEEDED else "failed"
-
-
-def addressed(outputs: Values, root: dict[str, Any]) -> dict[str, Any]:
-    """Return a pipeline's own outputs: its parameters by value, its artifacts by their addresses."""
-    defined = root.get("outputDefinitions", {}).get("artifacts", {})
-    found = dict(outputs.parameters)
-    for name, listed in outputs.artifacts.items():
-        addresses = [artifact["uri"] for artifact in listed]
-        found[name] = addresses if defined.get(name, {}).get("isArtifactList") else addresses[0]
-    return found
 
 
 class Tasks(Hooks):
@@ -175,6 +166,7 @@ class Tasks(Hooks):
                 )
                 for name, each in artifacts.items()
             },
+            how.outputs.parameters,
         )
         self._progress.ended(task)
 
@@ -238,7 +230,7 @@ class _Group(subprocess.Popen):
 def _environments(spec: dict[str, Any], root: Path, progress: Progress) -> dict[str, Path]:
     """Return the Python of each step's environment by the step; build those that are not there."""
     return {
-        step: isolated.environment(graph.install_arguments(container), root, progress.note)
+        step: isolated.environment(graph.installs(container), root, progress.note)
         for step, container in graph.containers(spec).items()
     }
 
@@ -263,7 +255,7 @@ def _origins(source: str) -> dict[str, tuple[str, int]]:
     shipped = {node.name: ast.dump(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     for module in tuple(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not file or not shipped.keys() & vars(module).keys() or not Path(file).is_relative_to(ROOT):
+        if not file or not shipped.keys() & vars(module).keys() or not any(map(Path(file).is_relative_to, OWN_FOLDERS)):
             continue
         with contextlib.suppress(OSError, SyntaxError):
             for node in ast.parse(inspect.getsource(module)).body:

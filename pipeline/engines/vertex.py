@@ -21,7 +21,11 @@ from google.auth import exceptions as auth
 from pipeline import RequestError, check, graph, runs, sources
 from pipeline.check import Check, make
 from pipeline.engines import Progress, vertex_checks
+from pipeline.engines.interpreter import SUCCEEDED, Ended, Values
+from pipeline.engines.interpreter.results import addressed, of_dag
+from pipeline.engines.interpreter.values import typed
 from pipeline.engines.vertex_service import PASSING, Service, first_line
+from pipeline.loading import short_name
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
@@ -63,13 +67,13 @@ class VertexEngine:
 
     def job_id(self, run: Run) -> str:
         """Return the id of a run's job."""
-        return f"{run.identifier}-{_short(run.pipeline)}-{run.run_id}".lower().replace("_", "-")
+        return f"{run.identifier}-{short_name(run.pipeline)}-{run.run_id}".lower().replace("_", "-")
 
     def labels(self, run: Run) -> dict[str, str]:
         """Return the labels of a run's job."""
         labels = {
             "identifier": run.identifier,
-            "pipeline": _short(run.pipeline),
+            "pipeline": short_name(run.pipeline),
             "run_id": run.run_id,
             "engine_version": importlib.metadata.version("google-cloud-aiplatform"),
             "git_commit": run.git.commit or "unknown",
@@ -180,6 +184,8 @@ class VertexEngine:
                 return "running"
             time.sleep(self.settings.poll_seconds)
         run.finished = job.end_time
+        spec = graph.load(run.folder / runs.SPEC)
+        run.outputs = addressed(_returned(spec, spec["root"], run.tasks), spec["root"])
         if job.error.message and not any(task.state == "failed" for task in tasks.values()):
             run.error = job.error.message
         return JOB_STATES[job.state.name]
@@ -252,7 +258,8 @@ class VertexEngine:
                 if state == "failed":
                     self._explain(task, detail, run)
                 outputs = {name: list_.artifacts[0] for name, list_ in detail.outputs.items() if list_.artifacts}
-                run.end(task, {name: _artifact(artifact) for name, artifact in outputs.items()})
+                values = _values(detail, "output:")
+                run.end(task, {name: _artifact(artifact) for name, artifact in outputs.items()}, values)
                 progress.ended(task)
 
     def _explain(self, task: Task, detail: Any, run: Run) -> None:
@@ -326,7 +333,7 @@ class VertexEngine:
         wanted = f'display_name="{_schedule_name(identifier, pipeline)}"'
         found = self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
         # the name of one identifier and pipeline may be that of two others
-        labels = {"identifier": _label(identifier), "pipeline": _label(_short(pipeline))}
+        labels = {"identifier": _label(identifier), "pipeline": _label(short_name(pipeline))}
         jobs = [schedule.gca_resource.create_pipeline_job_request.pipeline_job for schedule in found]
         return [
             schedule for schedule, job in zip(found, jobs, strict=True) if labels.items() <= dict(job.labels).items()
@@ -337,18 +344,12 @@ def _label(value: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
 
 
-def _short(pipeline: str) -> str:
-    """Return the name of a pipeline for a job's id: of one that is named by its file, the function or the file."""
-    path, _, function = pipeline.rpartition(":")
-    return re.sub(r"[^a-z0-9-]+", "-", (function if path else Path(pipeline).stem).lower()).strip("-") or "pipeline"
-
-
 def _display_name(identifier: str, pipeline: str) -> str:
-    return f"{identifier} {_short(pipeline)}"
+    return f"{identifier} {short_name(pipeline)}"
 
 
 def _schedule_name(identifier: str, pipeline: str) -> str:
-    return f"{identifier}-{_short(pipeline)}"
+    return f"{identifier}-{short_name(pipeline)}"
 
 
 def _loop_item(node: graph.Node, detail: Any, details: dict[int, Any]) -> Any:
@@ -363,13 +364,27 @@ def _loop_item(node: graph.Node, detail: Any, details: dict[int, Any]) -> Any:
     return int(item) if isinstance(item, float) and item.is_integer() else item
 
 
+def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: list[Task]) -> Values:
+    """Return what a DAG puts out by what the service tells of its tasks; what a loop has collected it does not tell."""
+    ended: dict[str, Ended] = {}
+    for name, task in component["dag"].get("tasks", {}).items():
+        inner = spec["components"][task["componentRef"]["name"]]
+        found = [each for each in tasks if each.name == name and each.item is None and each.state == "succeeded"]
+        if "dag" in inner and not {"parameterIterator", "artifactIterator"} & task.keys():
+            ended[name] = Ended(SUCCEEDED, _returned(spec, inner, tasks))
+        elif len(found) == 1:
+            kinds = inner.get("outputDefinitions", {}).get("parameters", {})
+            there = {key: value for key, value in found[0].values.items() if key in kinds}
+            values = {key: typed(value, kinds[key]["parameterType"]) for key, value in there.items()}
+            artifacts = {key: [{"uri": uri}] for key, uri in found[0].outputs.items()}
+            ended[name] = Ended(SUCCEEDED, Values(values, artifacts))
+    return of_dag(component, ended)
+
+
 def _inputs(detail: Any) -> dict[str, Any]:
     """Return the inputs of a task as KFP's ExecutorInput.Inputs."""
-    metadata = _plain(detail.execution.metadata or {})
     return {
-        "parameterValues": {
-            key.removeprefix("input:"): value for key, value in metadata.items() if key.startswith("input:")
-        },
+        "parameterValues": _values(detail, "input:"),
         "artifacts": {
             name: {
                 "artifacts": [
@@ -385,6 +400,12 @@ def _inputs(detail: Any) -> dict[str, Any]:
             for name, list_ in detail.inputs.items()
         },
     }
+
+
+def _values(detail: Any, prefix: str) -> dict[str, Any]:
+    """Return the parameters of a task that its execution has under a prefix."""
+    metadata = _plain(detail.execution.metadata or {})
+    return {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}
 
 
 def _artifact(artifact: Any) -> SimpleNamespace:

@@ -1,9 +1,11 @@
 import json
 import re
 from pathlib import Path
+from typing import List  # noqa: UP035
 
 import pandas as pd
 import pytest
+from google_cloud_pipeline_components.v1.vertex_notification_email import VertexNotificationEmailOp
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Output
 
@@ -35,16 +37,33 @@ def fine(number: int) -> int:
 
 
 @dsl.component(base_image="python:3.11")
-def read_all(parts: Input[list[Dataset]]):
-    print("all parts")
+def write(number: int, rows: Output[Dataset]) -> int:
+    with open(rows.path, "w") as file:
+        file.write(str(number))
+    return number
+
+
+@dsl.component(base_image="python:3.11")
+def gather(parts: Input[list[Dataset]]):
+    print(len(parts))
+
+
+@dsl.component(base_image="python:3.11")
+def total(numbers: list):
+    print(numbers)
+
+
+@dsl.component(base_image="python:3.11")
+def consume(rows: Input[Dataset]):
+    print(rows.path)
 
 
 @dsl.pipeline(name="wrong")
 def wrong(name: str, count: int = 1):
     with dsl.ParallelFor(list(range(100))) as number:
-        fine(number=number)
-        made = loose()
-    read_all(parts=dsl.Collected(made.outputs["rows"]))
+        written = write(number=number)
+    gather(parts=dsl.Collected(written.outputs["rows"]))
+    loose()
     homesick()
     untagged()
 
@@ -76,7 +95,11 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
     parameters = {"nome": "x", "label": "Elevation"}
     checks = check.of_spec(spec(wrong), parameters, check.describe(source, parameters))
     assert {made.name: (made.state, made.detail) for made in checks} == {
-        "spec": ("failed", "a loop has 100 items, and at most 99 can be collected. Loop over fewer."),
+        "spec": (
+            "failed",
+            "gather collects 100 artifacts of a loop; one task takes at most 99 of them. "
+            "Loop over fewer, or let each iteration return a parameter.",
+        ),
         "steps": (
             "failed",
             "homesick names AT_HOME, which its shipped source does not have. "
@@ -88,7 +111,7 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
         "table": ("failed", checks[-1].detail),
     }
     assert re.match(r"The label 'Elevation' has \d+ different values; at most 99 classes can be tr", checks[-1].detail)
-    with pytest.raises(RequestError, match=r"spec: a loop has .*\nsteps: homesick names") as told:
+    with pytest.raises(RequestError, match=r"spec: gather collects .*\nsteps: homesick names") as told:
         check.require(checks)
     assert str(told.value).count("\n") <= 4
 
@@ -120,6 +143,92 @@ def test_task_with_too_many_artifacts_is_refused(spec, source):
     )
 
 
+@dsl.pipeline(name="sub")
+def sub(count: int = 2) -> int:
+    with dsl.ParallelFor([[i, i, i] for i in range(7)]), dsl.ParallelFor(list(range(15))) as inner:
+        made = write(number=inner)
+    total(numbers=dsl.Collected(made.outputs["Output"]))
+    return fine(number=count).output
+
+
+@dsl.pipeline(name="nested-collected")
+def nested_collected():
+    with dsl.ParallelFor(list(range(10))), dsl.ParallelFor(list(range(10))) as inner:
+        made = write(number=inner)
+    gather(parts=dsl.Collected(made.outputs["rows"]))
+
+
+@dsl.pipeline(name="in-sub")
+def in_sub():
+    nested_collected()
+
+
+@dsl.pipeline(name="dicts")
+def dicts():
+    with dsl.ParallelFor([{"a": i, "b": "x,y", "c": [1, 2], "d": {}} for i in range(30)]) as item:
+        made = write(number=item.a)
+    gather(parts=dsl.Collected(made.outputs["rows"]))
+
+
+@dsl.pipeline(name="many")
+def many():
+    with dsl.ParallelFor(list(range(400))) as number:
+        made = write(number=number)
+    total(numbers=dsl.Collected(made.outputs["Output"]))
+
+
+@dsl.pipeline(name="some")
+def some():
+    with dsl.ParallelFor(list(range(400))) as number, dsl.If(number > 390):
+        made = write(number=number)
+    gather(parts=dsl.Collected(made.outputs["rows"]))
+
+
+@dsl.container_component
+def listing():
+    return dsl.ContainerSpec(image="alpine:3.20", command=["ls"])
+
+
+@dsl.pipeline(name="kinds")
+def kinds(recipients: List[str] = ["a@example.com"]):  # noqa: B006, UP006
+    done = VertexNotificationEmailOp(recipients=recipients)
+    with dsl.ExitHandler(done):
+        listing()
+        sub()
+        table = dsl.importer(artifact_uri="gs://b/x", artifact_class=Dataset)
+        consume(rows=table.output)
+
+
+@dsl.pipeline(name="containers")
+def containers():
+    listing()
+
+
+@pytest.mark.parametrize("pipeline", [sub, dicts, many, some, kinds, containers])
+def test_right_pipeline_of_any_kind_passes(spec, pipeline):
+    checks = check.of_spec(spec(pipeline), {}, check.Description(reason="no table"))
+    assert [made for made in checks if made.state == "failed"] == []
+
+
+@pytest.mark.parametrize("pipeline", [nested_collected, in_sub])
+def test_artifacts_are_counted_over_nested_loops_and_in_sub_pipelines(spec, pipeline):
+    first = check.of_spec(spec(pipeline), {}, check.Description(reason="no table"))[0]
+    assert first.state == "failed"
+    assert first.detail.startswith("gather collects 100 artifacts of a loop;")
+
+
+def test_tasks_of_any_kind_are_named(spec):
+    assert sorted(node.name for node in graph.nodes(spec(kinds))) == [
+        "consume",
+        "fine",
+        "importer",
+        "listing",
+        "total",
+        "vertex-pipelines-notification-email",
+        "write",
+    ]
+
+
 @pytest.mark.parametrize(
     ("job_id", "display_name", "labels", "message"),
     [
@@ -134,11 +243,6 @@ def test_names_are_held_to_the_limits_of_the_service(job_id, display_name, label
     assert check.of_names("job-1", "name", {"key": "value_1"}) == "job job-1, 1 labels"
     with pytest.raises(Failed, match=message):
         check.of_names(job_id, display_name, labels)
-
-
-@dsl.component(base_image="python:3.11")
-def consume(rows: Input[Dataset]):
-    print(rows.path)
 
 
 @dsl.pipeline(name="nested")

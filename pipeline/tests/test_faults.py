@@ -13,9 +13,10 @@ import psutil
 import pytest
 from kfp import dsl
 
-from pipeline import ROOT, RequestError, compiler, console, engines, runs
+from pipeline import ROOT, RequestError, compiler, console, engines, graph, runs
 from pipeline.engines import isolated
 from pipeline.engines.local import LocalEngine
+from pipeline.graph import Install
 from pipeline.settings import Settings
 
 SLOW = ("--identifier", "x", "--data", "sample:20000", "--set", "max_iter=400")
@@ -160,7 +161,9 @@ def test_step_that_forgot_a_package_fails_alone_as_it_would_in_the_cloud(tmp_pat
     # each set of packages has its environment, built once
     built = {path: path.stat().st_ctime_ns for path in (tmp_path / ".environments").iterdir()}
     assert len(built) == 2
-    python = isolated.environment(("six==1.17.0",), tmp_path / ".environments")
+    containers = graph.containers(graph.load(tmp_path / "spec.yaml")).values()
+    (container,) = [container for container in containers if graph.packages(container) == ("six==1.17.0",)]
+    python = isolated.environment(graph.installs(container), tmp_path / ".environments")
     assert {path: path.stat().st_ctime_ns for path in python.parents[2].iterdir()} == built
     listed = subprocess.run(
         [python, "-I", "-c", "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"],
@@ -173,7 +176,7 @@ def test_step_that_forgot_a_package_fails_alone_as_it_would_in_the_cloud(tmp_pat
 
 def test_package_that_does_not_exist_is_told_and_nothing_is_started(tmp_path):
     with pytest.raises(RequestError, match="--isolated: the packages of a step cannot be installed:\n") as told:
-        isolated.environment(("six==99.99.99",), tmp_path)
+        isolated.environment([Install((), ("six==99.99.99",))], tmp_path)
     assert str(told.value).count("\n") <= 4
     assert [*tmp_path.iterdir()] == []
 

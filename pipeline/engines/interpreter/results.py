@@ -41,6 +41,16 @@ def of_loop(component: dict[str, Any], iterations: list[Ended]) -> Values:
     return found
 
 
+def addressed(outputs: Values, root: dict[str, Any]) -> dict[str, Any]:
+    """Return a pipeline's own outputs: its parameters by value, its artifacts by their addresses."""
+    defined = root.get("outputDefinitions", {}).get("artifacts", {})
+    found = dict(outputs.parameters)
+    for name, listed in outputs.artifacts.items():
+        addresses = [artifact["uri"] for artifact in listed]
+        found[name] = addresses if defined.get(name, {}).get("isArtifactList") else addresses[0]
+    return found
+
+
 def _outputs(ended: dict[str, Ended], selector: dict[str, Any]) -> Values:
     of_task = ended.get(selector["producerSubtask"])
     return of_task.outputs if of_task and of_task.state == SUCCEEDED else Values()
