@@ -249,6 +249,7 @@ def show_failures(run: Run) -> None:
         if task.state == "failed":
             where = f"\nLog: {near(task.log)}" if task.log else ""
             again = f"\nAgain: python -m pipeline replay {run.identifier} '{run.run_id}/{task.title}' --pdb"
+            again = again if task.log else ""  # one that could not begin has nothing to try again
             show_error(f"{task.title} failed: {task.error or 'it ended without a message'}{where}{again}")
     if run.error:
         log = run.folder / runs.ERROR_LOG

@@ -236,6 +236,11 @@ class Run(BaseModel):
             self.tasks.append(task)
             self._write()
 
+    def forget(self, path: str) -> None:
+        """Forget the tasks of a DAG, which are tried again."""
+        with self._lock:
+            self.tasks = [task for task in self.tasks if not task.path.startswith(f"{path}/")]
+
     def end(self, task: Task, artifacts: Mapping[str, Artifact], values: Mapping[str, Any] | None = None) -> None:
         """Record how a task has ended.
 

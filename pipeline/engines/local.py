@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,9 +77,7 @@ class LocalEngine:
             tasks = IsolatedTasks(run, progress, _environments(compiled, runs_dir / ".environments", progress))
             cache_dir = runs_dir / ".cache-isolated"  # what ran with the packages of here proves nothing
         else:
-            texts = [text for container in containers for text in graph.sources(container).items()]
-            warm.preload((text for _, text in texts), {file.partition("/")[0] for file, _ in texts})
-            tasks = Tasks(run, progress)
+            tasks = Tasks(run, progress, containers)
             cache_dir = runs_dir / ".cache"
         job = Job.of_run(compiled["pipelineInfo"]["name"], run.run_id, str(run.folder), run.started)
         with tasks.stopped_by_signals():
@@ -93,9 +91,18 @@ class LocalEngine:
 class Tasks(Hooks):
     """Runs the tasks of one run, each in a process forked from a warm one, and records them."""
 
-    def __init__(self, run: Run, progress: Progress):
+    def __init__(self, run: Run, progress: Progress, containers: Collection[dict[str, Any]] = ()):
+        """Make the tasks of a run.
+
+        Args:
+            run: The run.
+            progress: Is told of each task.
+            containers: Those of the steps; what their sources import is imported once, before the first is executed.
+        """
         self._run = run
         self._progress = progress
+        self._cold = containers  # none once the warm process has been started, which a run of cached tasks never needs
+        self._warming = threading.Lock()
         self._processes: set[Any] = set()  # those that have not ended
         self._since: dict[int, float] = {}
 
@@ -132,6 +139,11 @@ class Tasks(Hooks):
 
     def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
         """Run a task's process to its end; return its exit status, negative for a signal, and what to tell."""
+        with self._warming:
+            if self._cold:
+                texts = [text for container in self._cold for text in graph.sources(container).items()]
+                warm.preload((text for _, text in texts), {file.partition("/")[0] for file, _ in texts})
+                self._cold = ()
         with self._watched(warm.Process(worker.run, work)) as process:
             return process.join()
 
@@ -147,6 +159,7 @@ class Tasks(Hooks):
             self._processes.discard(process)
 
     def retrying(self, task: Task, error: str, seconds: float, left: int) -> None:
+        self._run.forget(task.path)
         after = f" in {seconds:g} s" if seconds else ""
         self._progress.note(f"{task.title} failed and is tried again{after}, {left} more at most: {error}")
 

@@ -247,7 +247,9 @@ class VertexEngine:
                 continue
             task = tasks.get(task_id)
             if task is None:
-                task = tasks[task_id] = Task(name=node.name, item=_loop_item(node, detail, details))
+                task = Task(name=node.name, item=_loop_item(node, detail, details), path=_path(node, detail, details))
+                task.ambiguous = any(other.title == task.title for other in run.tasks)
+                tasks[task_id] = task
                 run.start(task)
                 progress.started(task)
             if task.state == "running" and state != "running":
@@ -379,6 +381,17 @@ def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: list[Task]
             artifacts = {key: [{"uri": uri}] for key, uri in found[0].outputs.items()}
             ended[name] = Ended(SUCCEEDED, Values(values, artifacts))
     return of_dag(component, ended)
+
+
+def _path(node: graph.Node, detail: Any, details: dict[int, Any]) -> str:
+    """Return the path of a task: the names of the groups around it, of an iteration its number, and its own."""
+    groups = []
+    group = details.get(detail.parent_task_id)
+    while group is not None and (outer := details.get(group.parent_task_id)) is not None:
+        iteration = re.fullmatch(rf"{re.escape(outer.task_name)}\D*(\d+)", group.task_name)
+        groups.append(iteration[1] if iteration else group.task_name)
+        group = outer
+    return "/".join((*reversed(groups), node.name))
 
 
 def _inputs(detail: Any) -> dict[str, Any]:

@@ -119,6 +119,11 @@ class CheckedExecutor(Executor):
         for artifact in self.output_artifacts.values():
             artifact.metadata = _Metadata(artifact.metadata, own_files)
 
+    def get_input_artifact(self, name: str) -> Any:
+        """Return an input artifact; of a list of none an empty list, where KFP's own has None."""
+        given = self.executor_input.get("inputs", {}).get("artifacts", {}).get(name, {})
+        return super().get_input_artifact(name) if given.get("artifacts") != [] else []
+
     def write_executor_output(self, func_output: Any = None) -> str | None:
         """Write the outputs, if all of them can be."""
         for name, artifact in self.output_artifacts.items():

@@ -1,162 +1,211 @@
-"""The cache is right or it misses, whatever a pipeline hands on: addresses, folders, variables, and names like ours."""
+"""The cache is right or it misses: what of a task its key holds, and what a hit gives back."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, Dataset, Input, Model, Output
 
-from pipeline import __main__ as verbs
-from pipeline import compiler, console, engines, results, runs
-from pipeline.engines.local import LocalEngine
-from pipeline.settings import Settings
+from pipeline.tests.conformance.steps import address, read, say, variable, write
+from pipeline.tests.test_process import execute  # noqa: F401
 
 
 @pytest.fixture
-def execute(tmp_path):
-    def run(pipeline, identifier="x", **parameters):
-        compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml")
-        data = runs.Data(source="none", fingerprint="")
-        record = runs.new(tmp_path, identifier, pipeline="x", engine="local", parameters=parameters, data=data)
-        record.begin(tmp_path / "spec.yaml")
-        engines.execute(LocalEngine(Settings(runs_dir=tmp_path)), parameters, record, console.Lines())
-        assert record.status == "succeeded", record.error or [task.error for task in record.tasks]
-        return record
+def run(execute):  # noqa: F811
+    """Run a pipeline with the cache on; return what its tasks have returned, and those that were found in it."""
 
-    return run
+    def twice(pipeline, **parameters):
+        record = execute(pipeline, caching=True, **parameters)
+        assert record.status == "succeeded", [task.error for task in record.tasks]
+        return record.outputs, {task.name for task in record.tasks if task.cached}, record
 
-
-def cached(record):
-    return {task.name for task in record.tasks if task.cached}
-
-
-@dsl.component(base_image="python:3.11")
-def address_of(data: Input[Dataset]) -> str:
-    return data.uri
-
-
-@dsl.component(base_image="python:3.11")
-def register(address: str, data: Output[Dataset]):
-    data.uri = address
-
-
-@dsl.component(base_image="python:3.11")
-def folder_of(text: str, made: Output[Artifact]):
-    import os
-
-    os.makedirs(os.path.join(made.path, "empty"))
-    with open(os.path.join(made.path, "file"), "w") as file:
-        file.write(text)
-    os.symlink("file", os.path.join(made.path, "link"))
-
-
-@dsl.component(base_image="python:3.11")
-def read_and_change(made: Input[Artifact]) -> str:
-    import os
-
-    with open(os.path.join(made.path, "link")) as file:
-        text = file.read()
-    os.remove(os.path.join(made.path, "file"))
-    return f"{text} {sorted(os.listdir(made.path))}"
-
-
-@dsl.component(base_image="python:3.11")
-def variable() -> str:
-    import os
-
-    return os.environ["MODE"]
+    return twice
 
 
 @dsl.pipeline(name="importing")
-def importing(uri: str) -> str:
-    return address_of(data=dsl.importer(artifact_uri=uri, artifact_class=Dataset).output).output
+def importing(uri: str, version: str = "1") -> str:
+    data = dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset, metadata={"version": version})
+    return address(data=data.output).output
 
 
-def test_another_address_is_other_data(execute):
-    first, second, third = (execute(importing, uri=f"gs://b/{name}") for name in ("one", "two", "two"))
-    assert [run.outputs["Output"] for run in (first, second, third)] == ["gs://b/one", "gs://b/two", "gs://b/two"]
-    assert ["address-of" in cached(run) for run in (first, second, third)] == [False, False, True]
+def test_address_and_metadata_of_what_is_imported_are_in_the_key(run):
+    for uri, version in (("gs://b/one", "1"), ("gs://b/two", "1"), ("gs://b/two", "2")):
+        outputs, cached, _ = run(importing, uri=uri, version=version)
+        assert outputs == {"Output": f"Dataset {uri} [('version', '{version}')]"}
+        assert cached == set()
+    assert run(importing, uri="gs://b/two", version="2")[1] == {"address"}
 
 
-@dsl.pipeline(name="registering")
-def registering() -> str:
-    data = register(address="gs://models/seven").outputs["data"]
-    return address_of(data=data).set_caching_options(False).output
+@dsl.pipeline(name="importing-a-file")
+def importing_file(uri: str) -> str:
+    return read(file=dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset).output).output
 
 
-def test_address_that_a_step_set_comes_back_from_the_cache(execute):
-    for is_cached in (False, True):
-        record = execute(registering)
-        assert record.outputs == {"Output": "gs://models/seven"}
-        assert ("register" in cached(record)) == is_cached
-
-
-@dsl.pipeline(name="folders")
-def folders(text: str) -> str:
-    made = folder_of(text=text).outputs["made"]
-    return read_and_change(made=made).set_caching_options(False).output
-
-
-def test_folder_comes_back_whole_and_what_its_reader_changed_is_no_hit(execute):
-    expected = {"Output": "trees ['empty', 'link']"}
-    assert [execute(folders, text="trees").outputs for _ in range(3)] == [expected] * 3
-
-
-@dsl.pipeline(name="variables")
-def variables() -> str:
-    return variable().set_env_variable("MODE", "fast").output
-
-
-@dsl.pipeline(name="variables")
-def other_variables() -> str:
-    return variable().set_env_variable("MODE", "slow").output
-
-
-def test_variable_of_the_pipeline_counts_and_is_there_in_a_replay(execute):
-    found = [execute(pipeline) for pipeline in (variables, other_variables, other_variables)]
-    assert [run.outputs["Output"] for run in found] == ["fast", "slow", "slow"]
-    assert [bool(cached(run)) for run in found] == [False, False, True]
+def test_content_of_a_file_that_is_imported_is_in_the_key(run, tmp_path):
+    file = tmp_path / "file"
+    for text in ("one", "two"):
+        file.write_text(text)
+        assert run(importing_file, uri=str(file))[:2] == ({"Output": text}, set())
+    assert run(importing_file, uri=str(file))[1] == {"read"}
 
 
 @dsl.component(base_image="python:3.11")
-def ours_by_name_only(
-    dataset: Output[Dataset],
-    model: Output[Model],
-    report: Output[HTML],
-    schema: Output[Artifact],
-    test: Output[Dataset],
-) -> int:
+def register(elsewhere: str, registered: dsl.Output[dsl.Model], local: dsl.Output[dsl.Model]):
+    registered.uri = "gs://models/seven"
+    with open(elsewhere, "w") as stream:
+        stream.write("kept elsewhere")
+    local.uri = elsewhere
+
+
+@dsl.pipeline(name="registering")
+def registering(elsewhere: str) -> str:
+    made = register(elsewhere=elsewhere)
+    return address(data=made.outputs["registered"]).set_caching_options(False).output
+
+
+def test_address_that_a_step_sets_comes_back_and_what_it_names_is_checked(run, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    told = {"Output": "Model gs://models/seven []"}
+    assert run(registering, elsewhere=str(elsewhere))[:2] == (told, set())
+    outputs, cached, record = run(registering, elsewhere=str(elsewhere))
+    assert (outputs, cached) == (told, {"register"})
+    assert record.task("register").outputs["local"] == str(elsewhere)
+    elsewhere.write_text("changed")
+    assert run(registering, elsewhere=str(elsewhere))[1] == set()
+    elsewhere.unlink()
+    assert run(registering, elsewhere=str(elsewhere))[1] == set()
+
+
+@dsl.component(base_image="python:3.11")
+def leave_files(model: dsl.Output[dsl.Model]):
     import os
 
-    os.makedirs(report.path)
-    for artifact in (dataset, model, schema, test):
-        with open(artifact.path, "w") as file:
-            file.write("x")
-    return 1
+    folder = os.path.dirname(model.path)
+    os.makedirs(os.path.join(folder, "empty"))
+    os.makedirs(model.path)
+    with open(os.path.join(model.path, "weights"), "w") as stream:
+        stream.write("w")
+    with open(os.path.join(folder, "beside"), "w") as stream:
+        stream.write("b")
+    os.symlink("model/weights", os.path.join(folder, "link"))
+    model.uri = os.path.join(model.uri, "weights")
 
 
-@dsl.pipeline(name="names")
-def names():
-    ours_by_name_only()
-    with dsl.ParallelFor([1, 2]):
-        ours_by_name_only()
+@dsl.component(base_image="python:3.11")
+def read_beside(model: dsl.Input[dsl.Model]) -> str:
+    import os
+    import pathlib
+
+    folder = pathlib.Path(model.path).parent.parent
+    texts = [path.read_text() for path in (pathlib.Path(model.path), folder / "beside", folder / "link")]
+    return f"{texts} {sorted(os.listdir(folder))}"
 
 
-def test_outputs_named_like_ours_are_outputs_like_any_other(execute):
-    record = execute(names)
-    assert (record.model_file, record.report, record.schema_file, record.metrics) == (None, None, None, None)
-    assert json.loads((record.folder / "run.json").read_text())["status"] == "succeeded"
-    assert results.figures(record) == {}
-    console.show_result(record)
+@dsl.pipeline(name="leaving-files")
+def leaving_files() -> str:
+    return read_beside(model=leave_files().outputs["model"]).set_caching_options(False).output
 
 
-def test_replay_of_a_task_of_a_file_has_its_variables(local_run, tmp_path, capsys):
-    (tmp_path / "mine.py").write_text(
-        "from kfp import dsl\n\n\n@dsl.component(base_image='python:3.11')\ndef mode() -> str:\n    import os\n\n"
-        "    return os.environ['MODE']\n\n\n@dsl.pipeline(name='modes')\ndef modes():\n"
-        "    mode().set_env_variable('MODE', 'fast')\n"
+def test_hit_brings_all_that_the_task_has_written_in_its_folder(run):
+    first = run(leaving_files)[0]
+    second, cached, record = run(leaving_files)
+    assert cached == {"leave-files"}
+    assert second["Output"].replace("'executor_output.json', ", "") == first["Output"].replace(
+        "'executor_output.json', ", ""
     )
-    done = local_run("--identifier", "x", "--pipeline", f"{tmp_path / 'mine.py'}:modes")
-    assert done.status == 0, done.err
-    assert verbs.main(["replay", "x", "latest/mode"]) == 0
-    assert "fast" in capsys.readouterr().out
+    assert (record.folder / "artifacts" / "leave-files" / "link").is_symlink()
+
+
+@dsl.component(base_image="python:3.11")
+def where(file: dsl.Input[dsl.Dataset]) -> str:
+    return file.path
+
+
+@dsl.pipeline(name="telling-where")
+def telling_where() -> str:
+    return where(file=write(text="a").outputs["file"]).output
+
+
+def test_task_that_tells_a_place_of_its_run_is_not_kept(run):
+    for _ in range(2):
+        outputs, cached, record = run(telling_where)
+        assert Path(outputs["Output"]).is_relative_to(record.folder)
+    assert cached == {"write"}
+
+
+@dsl.pipeline(name="identifying")
+def identifying() -> str:
+    say(text="always the same")
+    return say(text=dsl.PIPELINE_JOB_ID_PLACEHOLDER).output
+
+
+def test_placeholder_that_differs_in_each_run_is_in_the_key(run):
+    (first, _, one), (second, _, two) = run(identifying), run(identifying)
+    assert (first["Output"], second["Output"]) == (one.run_id, two.run_id)
+    assert [task.name for task in two.tasks if task.cached] == ["say"]
+
+
+def with_mode(mode):
+    @dsl.pipeline(name="varying")
+    def varying() -> str:
+        return variable(name="MODE").set_env_variable("MODE", mode).output
+
+    return varying
+
+
+def test_variables_that_the_pipeline_sets_are_in_the_key(run):
+    for mode in ("fast", "slow"):
+        assert run(with_mode(mode))[:2] == ({"Output": mode}, set())
+    assert run(with_mode("slow"))[:2] == ({"Output": "slow"}, {"variable"})
+
+
+@dsl.pipeline(name="saying")
+def saying() -> str:
+    return say(text="a").output
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "",
+        "[]",
+        '{"folder": "/", "files": {}, "elsewhere": {}, "parameters": {"Output": 3}, "artifacts": {}}',
+        '{"folder": "/", "files": {}, "elsewhere": {}, "parameters": {"other": "a"}, "artifacts": {}}',
+        '{"folder": "/", "files": {"../x": "folder"}, "elsewhere": {}, "parameters": {"Output": "b"}, "artifacts": {}}',
+        '{"folder": "/", "files": {}, "elsewhere": {}, "parameters": {}, "artifacts": {"model": []}}',
+    ],
+)
+def test_damaged_or_foreign_entry_is_a_miss_and_replaced(run, tmp_path, entry):
+    run(saying)
+    (file,) = (tmp_path / ".cache").glob("*.json")
+    file.write_text(entry)
+    assert run(saying)[:2] == ({"Output": "a"}, set())
+    assert json.loads(file.read_text())["parameters"] == {"Output": "a"}
+    assert run(saying)[1] == {"say"}
+
+
+@dsl.component(base_image="python:3.11")
+def spoil(file: dsl.Input[dsl.Dataset]) -> str:
+    with open(file.path, "a") as stream:
+        stream.write("!")
+    return open(file.path).read()
+
+
+@dsl.pipeline(name="spoiling")
+def spoiling() -> str:
+    return spoil(file=write(text="a").outputs["file"]).set_caching_options(False).output
+
+
+def test_artifact_that_a_reader_has_changed_is_made_anew(run):
+    for _ in range(2):
+        assert run(spoiling)[:2] == ({"Output": "a!"}, set())
+
+
+def test_entry_outlives_the_run_that_made_it(run):
+    _, _, first = run(telling_where)
+    _, _, second = run(telling_where)
+    shutil.rmtree(first.folder)
+    assert run(telling_where)[1] == {"write"}
+    shutil.rmtree(second.folder)
+    assert run(telling_where)[1] == {"write"}

@@ -169,7 +169,7 @@ def test_long_loop_takes_no_more_threads_than_slots(tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({}, "its parameter numbers: it has no value"),
+        ({}, "its parameter numbers has no value"),
         ({"numbers": 3}, "its parameter numbers: expected a list, not 3"),
         ({"numbers": [], "number": 1}, "has no parameter number; it has: numbers"),
     ],

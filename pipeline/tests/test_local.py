@@ -200,3 +200,61 @@ def test_warm_process_has_imported_what_tasks_start_with():
     preloaded = warm.forkserver._forkserver._preload_modules
     assert {warm.WORKER, "joblib"} <= {*preloaded}
     assert not {"kfp", "decimal", "steps.tables"} & {*preloaded}
+
+
+@dsl.component(base_image="python:3.11")
+def nap() -> str:
+    import time
+
+    time.sleep(1)
+    return "rested"
+
+
+@dsl.pipeline(name="four-naps")
+def four_naps():
+    for _ in range(4):
+        nap()
+
+
+def test_independent_tasks_run_side_by_side(execute, monkeypatch):
+    monkeypatch.setattr(local, "CORES", 4)
+    record = execute(four_naps)
+    assert record.status == "succeeded"
+    assert record.seconds < 3  # one by one they take four
+
+
+@dsl.pipeline(name="inner")
+def inner(text: str):
+    print_and_return(text=text)
+
+
+@dsl.pipeline(name="many-of-one-name")
+def many_of_one_name():
+    inner(text="first")
+    inner(text="second")
+    with dsl.ParallelFor(["a", "a"]) as text:
+        end_itself(how=text)
+
+
+def test_task_is_named_by_its_path_where_its_name_is_not_enough(execute, capsys):
+    console.show_progress(True)  # another test may have had it off
+    record = execute(many_of_one_name)
+    titles = {task.title for task in record.tasks}
+    paths = {"inner/print-and-return", "inner-2/print-and-return"}
+    assert titles == paths | {"for-loop-2/0/end-itself", "for-loop-2/1/end-itself"}
+    assert "inner-2/print-and-return" in capsys.readouterr().err
+    assert record.task("inner/print-and-return").path == "inner/print-and-return"
+    for path, text in zip(sorted(paths, key=len), ("first", "second"), strict=True):
+        assert f"printed: {text}" in (record.folder / "logs" / f"{path}.log").read_text()
+        assert json.loads((record.folder / "inputs" / f"{path}.json").read_text())["parameterValues"] == {"text": text}
+
+
+def test_older_record_without_paths_is_read(execute):
+    record = execute(ending, how="none")
+    written = json.loads((record.folder / "run.json").read_text())
+    del written["outputs"]
+    for task in written["tasks"]:
+        for key in ("path", "ambiguous", "reason"):
+            del task[key]
+    (record.folder / "run.json").write_text(json.dumps(written))
+    assert runs.read(record.folder).task("end-itself").title == "end-itself"

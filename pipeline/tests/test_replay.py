@@ -1,11 +1,15 @@
 import io
 import json
+import os
 
 import joblib
 import pytest
 
+from pipeline import PIPELINES
 from pipeline import __main__ as verbs
 from pipeline.runs import load
+from pipeline.tests.conformance import graphs, parameters
+from pipeline.tests.test_process import execute  # noqa: F401
 
 
 @pytest.fixture
@@ -118,3 +122,22 @@ def test_task_of_a_job_on_vertex_runs_here_on_inputs_from_the_bucket(vertex, loc
         "preprocessor-0",
         *(f"class_models-{n}" for n in range(7)),
     }
+
+
+def test_variables_of_the_pipeline_are_set_and_a_path_names_a_task(
+    execute,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    for name, pipeline in (("environment", parameters.environment), ("twice", graphs.twice)):
+        monkeypatch.setitem(PIPELINES, "x", f"{pipeline.pipeline_func.__module__}:{name}")
+        monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path))
+        assert execute(pipeline).status == "succeeded"
+        task = {"environment": "variable", "twice": "fit-2/write"}[name]
+        assert verbs.main(["replay", "x", f"latest/{task}"]) == 0
+        shown = capsys.readouterr().out
+        assert "fast" in shown if name == "environment" else "file" in shown
+    assert "MODE" not in os.environ
+    replayed = next((tmp_path / ".replays" / "x").glob("*-fit-2-write/file"))
+    assert replayed.read_text() == "two"

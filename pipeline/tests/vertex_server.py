@@ -123,7 +123,9 @@ class _Job(Tasks):
         self._folder = service.folder / job_id
         self._client = service.client
         nothing = lambda *_: None  # noqa: E731
-        record = SimpleNamespace(folder=self._folder, start=nothing, log=lambda task: Run.log(record, task))
+        record = SimpleNamespace(
+            folder=self._folder, start=nothing, forget=nothing, log=lambda task: Run.log(record, task)
+        )
         super().__init__(record, SimpleNamespace(started=nothing, note=nothing))
         self._project, self._number = project, _number()
         self._parent = f"projects/{PROJECT_NUMBER}/locations/{location}"

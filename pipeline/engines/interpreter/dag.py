@@ -53,6 +53,7 @@ class Place:
     item: Any = None  # of the innermost, or its place
     is_unique: bool = True  # the item among those of its loop
     width: int = 1  # how many like it may run at once, as far as loops say
+    around: scope.Scope | None = None  # of the DAG that it is a task of
 
     @property
     def name(self) -> str:
@@ -179,7 +180,7 @@ class Dag:
     def __init__(self, graph: Graph, component: dict[str, Any], given: Values, place: Place, then: Then):
         self._graph, self._component, self._place, self._then = graph, component, place, then
         self._tasks: dict[str, dict[str, Any]] = component["dag"].get("tasks", {})
-        self._scope = scope.Scope(given, {}, graph.job)
+        self._scope = scope.Scope(given, {}, graph.job, place.around)
         self._upstream = {name: scope.upstream(task) & self._tasks.keys() for name, task in self._tasks.items()}
         self._missing = {name: len(before) for name, before in self._upstream.items()}
         self._after: dict[str, list[str]] = {name: [] for name in self._tasks}
@@ -197,7 +198,7 @@ class Dag:
         """Start a task whose upstream tasks have ended, or say why it does not run."""
         task, graph = self._tasks[name], self._graph
         policy, component = task.get("triggerPolicy", {}), graph.component(task)
-        place = self._place.inside(name, failure=self._failure(name, policy))
+        place = self._place.inside(name, failure=self._failure(name, policy), around=self._scope)
         then = lambda how: graph.schedule.soon(lambda: self._ended(name, how))  # noqa: E731
         if graph.is_held_back(place):
             then(HELD_BACK)

@@ -26,7 +26,10 @@ def iterations(task: dict[str, Any], component: dict[str, Any], inputs: Values) 
         SpecError: the items are no list.
     """
     if iterator := task.get("artifactIterator"):
-        artifacts = inputs.artifacts[iterator["items"]["inputArtifact"]]
+        name = iterator["items"]["inputArtifact"]
+        if name not in inputs.artifacts:
+            raise SpecError(f"a loop needs a list of artifacts, and its input {name} has none")
+        artifacts = inputs.artifacts[name]
         return [
             (place, Values(inputs.parameters, inputs.artifacts | {iterator["itemInput"]: [artifact]}))
             for place, artifact in enumerate(artifacts)
@@ -47,7 +50,7 @@ def parallelism(task: dict[str, Any], n_items: int) -> int:
 
 
 def _items(source: dict[str, Any], inputs: Values) -> list[Any]:
-    items = source["raw"] if "raw" in source else inputs.parameters[source["inputParameter"]]
+    items = source["raw"] if "raw" in source else inputs.parameters.get(source["inputParameter"])
     if isinstance(items, str):
         with contextlib.suppress(ValueError):
             items = json.loads(items)

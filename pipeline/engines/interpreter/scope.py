@@ -7,6 +7,7 @@ from pipeline.engines.interpreter import conditions
 from pipeline.engines.interpreter.placeholders import Job, expanded
 from pipeline.engines.interpreter.values import FAILED, SKIPPED, Ended, SpecError, Values, shortened, text, typed
 
+_CHANNEL = "pipelinechannel--"  # how the compiler names what a DAG is handed
 _SOURCES = ("taskOutputParameter", "taskOutputArtifact", "taskFinalStatus")
 
 
@@ -29,6 +30,9 @@ def arguments(component: dict[str, Any], given: dict[str, Any]) -> Values:
     if artifacts:
         raise SpecError(f"the pipeline takes artifacts, {', '.join(artifacts)}, which a run cannot be given")
     parameters = defined.get("parameters", {})
+    missing = [name for name, spec in parameters.items() if name not in given and not _is_optional(spec)]
+    if missing:
+        raise SpecError(f"its parameter {', '.join(missing)} has no value")
     if unknown := sorted(given.keys() - parameters.keys()):
         raise SpecError(
             f"the pipeline has no parameter {', '.join(unknown)}; it has: {', '.join(parameters) or 'none'}"
@@ -43,6 +47,7 @@ class Scope:
     given: Values
     ended: dict[str, Ended]
     job: Job
+    outer: "Scope | None" = None  # that of the DAG around this one
 
     def inputs(self, name: str, path: str, task: dict[str, Any], component: dict[str, Any]) -> Values:
         """Return the inputs of a task all of whose upstream tasks have ended.
@@ -57,10 +62,8 @@ class Scope:
             SpecError: an input has no value, or one of another type.
         """
         defined, sources = component.get("inputDefinitions", {}), task.get("inputs", {})
-        parameters = self._parameters(name, path, sources.get("parameters", {}), defined.get("parameters", {}))
-        iterator = task.get("parameterIterator", task.get("artifactIterator", {}))
-        parameters = completed(component, parameters, "its input", without=iterator.get("itemInput"))
-        found = Values(parameters)
+        parameters = self._parameters(name, path, sources.get("parameters", {}), component)
+        found = Values(completed(component, parameters, "its input"))
         for key, source in sources.get("artifacts", {}).items():
             artifacts = self._artifacts(source)
             if artifacts is not None:
@@ -69,7 +72,8 @@ class Scope:
                 raise SpecError(f"its input {key} has no artifact{self._why(source)}")
         return found
 
-    def _parameters(self, name: str, path: str, sources: dict[str, Any], defined: dict[str, Any]) -> dict[str, Any]:
+    def _parameters(self, name: str, path: str, sources: dict[str, Any], component: dict[str, Any]) -> dict[str, Any]:
+        defined, is_dag = component.get("inputDefinitions", {}).get("parameters", {}), "dag" in component
         found, constants = {}, []
         for key, source in sources.items():
             if "runtimeValue" in source:
@@ -81,7 +85,7 @@ class Scope:
                 value = conditions.selected(selector, value)
             if is_there and value is not None:
                 found[key] = value
-            elif not _is_optional(defined.get(key, {})):
+            elif not (_is_optional(defined.get(key, {})) or is_dag):
                 raise SpecError(f"its input {key} has no value{self._why(source)}")
         for key in constants:
             found[key] = expanded(found[key], self.job.names(name, path), found)
@@ -89,13 +93,38 @@ class Scope:
 
     def _parameter(self, source: dict[str, Any]) -> tuple[bool, Any]:
         """Return whether a source has a value, and the value."""
-        if "componentInputParameter" in source:
-            values, key = self.given.parameters, source["componentInputParameter"]
-        elif producer := source.get("taskOutputParameter"):
+        if key := source.get("componentInputParameter"):
+            if key in self.given.parameters:
+                return True, self.given.parameters[key]
+            return self._channel(key)
+        if producer := source.get("taskOutputParameter"):
             values, key = self.ended[producer["producerTask"]].outputs.parameters, producer["outputParameterKey"]
-        else:
-            return True, self._final_status(source["taskFinalStatus"]["producerTask"])
-        return key in values, values.get(key)
+            return key in values, values.get(key)
+        return True, self._final_status(source["taskFinalStatus"]["producerTask"])
+
+    def _channel(self, name: str) -> tuple[bool, Any]:
+        """Return whether a channel that a DAG was not handed has a value in those around it, and the value.
+
+        KFP's compiler hands on what it finds in an f-string under its name only: the item of a loop, or what a loop
+        in an exit handler is over, is missing in the DAGs between. A channel has one name in a whole pipeline.
+        """
+        scope: Scope | None = self
+        while scope:
+            values = scope.given.parameters
+            for key in (name, name.removeprefix(_CHANNEL)):
+                if key in values:
+                    return True, values[key]
+            for task, how in scope.ended.items():
+                key = name.removeprefix(f"{_CHANNEL}{task}-")
+                if key in how.outputs.parameters:
+                    return True, how.outputs.parameters[key]
+            scope = scope.outer
+        base, is_field, key = name.rpartition("-subvar-")
+        if is_field:
+            found, item = self._channel(base)
+            if found and isinstance(item, dict) and key in item:
+                return True, item[key]
+        return False, None
 
     def _artifacts(self, source: dict[str, Any]) -> list[dict[str, Any]] | None:
         if "componentInputArtifact" in source:
@@ -126,18 +155,16 @@ def _is_optional(spec: dict[str, Any]) -> bool:
     return bool(spec.get("isOptional")) or "defaultValue" in spec
 
 
-def completed(
-    component: dict[str, Any], found: dict[str, Any], what: str, without: str | None = None
-) -> dict[str, Any]:
+def completed(component: dict[str, Any], found: dict[str, Any], what: str) -> dict[str, Any]:
     """Return parameters as the component defines them: of its types, and with its defaults.
 
-    A step is not handed an optional one without a default; a DAG is handed None, which its tasks may name.
+    A step is not handed an optional one without a default; a DAG is handed None, which its tasks may name. What a DAG
+    lacks is told by the task that needs it: the compiler defines inputs of DAGs that only what is inside them gives.
 
     Args:
         component: The component.
         found: Its parameters so far, which are changed.
         what: What a message calls one of them.
-        without: One that need not have a value.
 
     Raises:
         SpecError: one has no value, or one of another type.
@@ -151,7 +178,7 @@ def completed(
                 found[key] = typed(spec["defaultValue"], kind)
             elif "dag" in component and spec.get("isOptional"):
                 found[key] = None
-            elif not spec.get("isOptional") and kind != "TASK_CONFIG" and key != without:
+            elif not (spec.get("isOptional") or kind == "TASK_CONFIG" or "dag" in component):
                 raise SpecError("it has no value")
         except SpecError as error:
             raise SpecError(f"{what} {key}: {error}") from None
