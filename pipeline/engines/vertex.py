@@ -22,7 +22,7 @@ from pipeline import RequestError, check, graph, runs, sources
 from pipeline.check import Check, make
 from pipeline.engines import Progress, vertex_checks
 from pipeline.engines.interpreter import SUCCEEDED, Ended, Values
-from pipeline.engines.interpreter.results import addressed, of_dag
+from pipeline.engines.interpreter.results import addressed, of_dag, of_loop
 from pipeline.engines.interpreter.values import typed
 from pipeline.engines.vertex_service import PASSING, Service, first_line
 from pipeline.loading import short_name
@@ -185,7 +185,8 @@ class VertexEngine:
             time.sleep(self.settings.poll_seconds)
         run.finished = job.end_time
         spec = graph.load(run.folder / runs.SPEC)
-        run.outputs = addressed(_returned(spec, spec["root"], run.tasks), spec["root"])
+        succeeded = {task.path: task for task in run.tasks if task.state == "succeeded"}
+        run.outputs = addressed(_returned(spec, spec["root"], succeeded), spec["root"])
         if job.error.message and not any(task.state == "failed" for task in tasks.values()):
             run.error = job.error.message
         return JOB_STATES[job.state.name]
@@ -366,19 +367,29 @@ def _loop_item(node: graph.Node, detail: Any, details: dict[int, Any]) -> Any:
     return int(item) if isinstance(item, float) and item.is_integer() else item
 
 
-def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: list[Task]) -> Values:
-    """Return what a DAG puts out by what the service tells of its tasks; what a loop has collected it does not tell."""
+def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: dict[str, Task], within: str = "") -> Values:
+    """Return what a DAG puts out, by its tasks that have succeeded.
+
+    Args:
+        spec: The spec.
+        component: The component of the DAG.
+        tasks: The tasks of the whole pipeline by their paths.
+        within: What the paths of the DAG's own begin with.
+    """
     ended: dict[str, Ended] = {}
     for name, task in component["dag"].get("tasks", {}).items():
-        inner = spec["components"][task["componentRef"]["name"]]
-        found = [each for each in tasks if each.name == name and each.item is None and each.state == "succeeded"]
-        if "dag" in inner and not {"parameterIterator", "artifactIterator"} & task.keys():
-            ended[name] = Ended(SUCCEEDED, _returned(spec, inner, tasks))
-        elif len(found) == 1:
+        inner, path = spec["components"][task["componentRef"]["name"]], f"{within}{name}"
+        if {"parameterIterator", "artifactIterator"} & task.keys():
+            numbers = {int(found[1]) for each in tasks if (found := re.match(rf"{re.escape(path)}/(\d+)/", each))}
+            each_one = [_returned(spec, inner, tasks, f"{path}/{number}/") for number in sorted(numbers)]
+            ended[name] = Ended(SUCCEEDED, of_loop(inner, [Ended(SUCCEEDED, values) for values in each_one]))
+        elif "dag" in inner:
+            ended[name] = Ended(SUCCEEDED, _returned(spec, inner, tasks, f"{path}/"))
+        elif path in tasks:
             kinds = inner.get("outputDefinitions", {}).get("parameters", {})
-            there = {key: value for key, value in found[0].values.items() if key in kinds}
+            there = {key: value for key, value in tasks[path].values.items() if key in kinds}
             values = {key: typed(value, kinds[key]["parameterType"]) for key, value in there.items()}
-            artifacts = {key: [{"uri": uri}] for key, uri in found[0].outputs.items()}
+            artifacts = {key: [{"uri": uri}] for key, uri in tasks[path].outputs.items()}
             ended[name] = Ended(SUCCEEDED, Values(values, artifacts))
     return of_dag(component, ended)
 

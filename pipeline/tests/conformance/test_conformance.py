@@ -144,3 +144,6 @@ def test_case_is_right_on_the_played_service(name, tmp_path, vertex):
     assert record.status == ("failed" if set(case.failed) - set(case.ran) else "succeeded")
     assert {task.path for task in record.tasks} == {*case.ran, *case.failed}
     assert len({task.title for task in record.tasks}) == len(record.tasks)
+    assert record.outputs.keys() == case.outputs.keys()
+    values = {key: value for key, value in record.outputs.items() if "gs://" not in str(value)}
+    assert values == {key: case.outputs[key] for key in values}
