@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import PIPELINES, ROOT, RequestError, command_line
+from pipeline import PIPELINES, ROOT, RequestError, command_line, import_kfp
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Flag = typer.Option
@@ -78,6 +78,7 @@ def run(
         # it imports while this process does
         warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
 
+    import_kfp()
     from pipeline.request import Request
 
     request = Request.of(settings, pipeline, assignments or (), no_cache)

@@ -69,8 +69,9 @@ def _checks(request: Request, engine: Engine, spec: Path) -> tuple[Description, 
     draft = request.record(request.parameters)  # for what the names of a job will be
     of_table = draft.parameters if compiler.takes_table(request.definition) else {}
     described = checking.describe(request.source, of_table)
-    checks = checking.of_spec(graph.load(spec), request.parameters, described) + engine.checks(draft, request.source)
-    return described, checks
+    compiled = graph.load(spec)
+    checks = checking.of_spec(compiled, request.parameters, described)
+    return described, checks + engine.checks(compiled, draft, request.source)
 
 
 def _ready(request: Request, engine: Engine, spec: Path) -> tuple[dict[str, Any], Run, list[Node]]:

@@ -7,18 +7,20 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+import kfp
 import yaml
 from kfp import components
 from kfp.dsl.base_component import BaseComponent
 
 from pipeline import OWN_FOLDERS, PIPELINES, ROOT, RequestError
 
+T = TypeVar("T")
 SPECS = (".yaml", ".yml", ".json")
 
 
@@ -47,9 +49,10 @@ def load(pipeline: str) -> BaseComponent:
     """
     path, function = _parts(pipeline)
     if pipeline in PIPELINES:
-        module, _, function = PIPELINES[pipeline].partition(":")
+        name, _, function = PIPELINES[pipeline].partition(":")
         with _told(pipeline, ROOT):
-            return _pipeline(importlib.import_module(module), function, module)
+            module = _with_all_of_kfp(lambda: importlib.import_module(name))
+        return _pipeline(module, function, name)
     if function:
         return _pipeline(_module(pipeline, Path(os.path.abspath(path))), function, path)
     if path.endswith(SPECS):
@@ -84,10 +87,21 @@ def _module(pipeline: str, path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     try:
         with _told(pipeline, path.parent):
-            exec(compile(source, path, "exec"), vars(module))
+            _with_all_of_kfp(lambda: exec(compile(source, path, "exec"), vars(module)))
     finally:
         sys.path.remove(str(path.parent))
     return module
+
+
+def _with_all_of_kfp(imported: Callable[[], T]) -> T:
+    """Import a user's module; once more if it may have missed what pipeline.import_kfp leaves out."""
+    try:
+        return imported()
+    except (AttributeError, ImportError):
+        if hasattr(kfp, "Client"):
+            raise
+        importlib.reload(kfp)
+        return imported()
 
 
 @contextlib.contextmanager

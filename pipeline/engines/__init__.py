@@ -46,8 +46,8 @@ class Engine(Protocol):
     def place_file(self, uri: str) -> str:
         """Put a file of an earlier run where the first step can read it, and return its place."""
 
-    def checks(self, run: Run, source: Source) -> list[Check]:
-        """Make the checks of this engine's own: credentials, names, what must exist."""
+    def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
+        """Make the checks of this engine's own: what it can run, credentials, names, what must exist."""
 
     def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
         """Run a compiled pipeline and return how it ended; running, if it goes on without being watched.

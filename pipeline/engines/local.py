@@ -17,9 +17,9 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from pipeline import OWN_FOLDERS, ROOT, RequestError, graph, sources
-from pipeline.check import Check
+from pipeline.check import Check, Failed, make
 from pipeline.engines import Progress, isolated, warm, worker
-from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job
+from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job, support
 from pipeline.engines.interpreter import run as run_graph
 from pipeline.engines.interpreter.results import addressed
 from pipeline.runs import Run, State, Task
@@ -58,9 +58,9 @@ class LocalEngine:
         """Bring an object of Cloud Storage to this machine; see pipeline.engines.Engine."""
         return sources.place_file(uri, None, self.settings.runs_dir / ".data")
 
-    def checks(self, run: Run, source: Source) -> list[Check]:
-        """Make no checks: this machine is there; see pipeline.engines.Engine."""
-        return []
+    def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
+        """Check what the tasks ask of this machine; see pipeline.engines.Engine."""
+        return [make("this machine", lambda: _runs_here(spec))]
 
     def schedule(self, *_: Any) -> NoReturn:
         """Refuse: this machine may be off."""
@@ -86,6 +86,15 @@ class LocalEngine:
             )
         run.outputs = addressed(how.outputs, compiled["root"])
         return "succeeded" if how.state == SUCCEEDED else "failed"
+
+
+def _runs_here(spec: dict[str, Any]) -> str:
+    notes: list[str] = []
+    try:
+        support.check(spec, notes.append)
+    except RequestError as error:
+        raise Failed(str(error)) from None
+    return "\n".join(notes) or "runs every task"
 
 
 class Tasks(Hooks):

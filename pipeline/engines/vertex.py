@@ -102,7 +102,7 @@ class VertexEngine:
                 lambda: sources.place_file(uri, self.settings.bucket, self.settings.runs_dir / ".data")
             )
 
-    def checks(self, run: Run, source: Source) -> list[Check]:
+    def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
         """Check the names of the job, then what needs credentials and a network; see pipeline.engines.Engine."""
         names = (self.job_id(run), _display_name(run.identifier, run.pipeline), self.labels(run))
         return [

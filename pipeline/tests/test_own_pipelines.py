@@ -2,10 +2,12 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
-from pipeline import RequestError, __main__, compiler, loading
+from pipeline import ROOT, RequestError, __main__, compiler, loading
 from pipeline.runs import load
 
 SOURCE = """
@@ -64,6 +66,16 @@ def inner(rows: List[List[int]] = [], dicts: List[Dict] = [], any_of: list = [])
     note(text="inner")
 
 
+@dsl.container_component
+def container():
+    return dsl.ContainerSpec(image="alpine:3", command=["true"])
+
+
+@dsl.pipeline(name="contained")
+def contained():
+    container()
+
+
 @dsl.pipeline(name="failing")
 def failing():
     fail()
@@ -112,6 +124,22 @@ def test_pipeline_of_a_file_runs_and_shows_what_it_returns(local_run, file, monk
     assert "output total" in capsys.readouterr().out
     assert __main__.main(["runs", "x"]) == 0
     assert "start=0" in capsys.readouterr().out
+
+
+def test_pipeline_gets_all_of_kfp_that_it_imports(file, tmp_path):
+    """A run starts without kfp's client, which takes long to import."""
+    file.write_text("import kfp\nfrom kfp import Client\n" + file.read_text())
+    command = [sys.executable, "run.py", "--pipeline", f"{file}:bare", "--compile-only", tmp_path / "spec.yaml"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    code = "import sys, pipeline; pipeline.import_kfp(); from kfp import dsl; print('kubernetes' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "False\n"
+
+
+def test_check_tells_what_this_machine_cannot_run(local_run, file):
+    done = run(local_run, f"{file}:contained", "--check")
+    assert done.status == 2
+    assert "The task container runs the container image 'alpine:3'" in done.out + done.err
+    assert run(local_run, f"{file}:bare", "--check").status == 0
 
 
 @pytest.mark.parametrize("ending", ["yaml", "json", "yml"])
