@@ -92,6 +92,8 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
         source: The data.
         parameters: Values of the pipeline's parameters.
     """
+    if not source.name:
+        return Description(reason="the pipeline takes no table")
     if not source.files:
         return Description(reason="the data is not on this machine; prepare-data describes and checks it")
     if "label" not in parameters:
