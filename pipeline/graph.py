@@ -123,7 +123,7 @@ class Install:
     @property
     def is_of_kfp(self) -> bool:
         """Whether it is the one that kfp adds for itself."""
-        return "--no-deps" in self.options and self.requirements[:1] != () and self.requirements[0].startswith("kfp==")
+        return "--no-deps" in self.options and any(each.startswith("kfp==") for each in self.requirements[:1])
 
 
 _WITH_VALUE = ("--index-url", "--extra-index-url", "--trusted-host", "--find-links")

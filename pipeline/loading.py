@@ -94,11 +94,12 @@ def _module(pipeline: str, path: Path) -> ModuleType:
 
 
 def _with_all_of_kfp(imported: Callable[[], T]) -> T:
-    """Import a user's module; once more if it may have missed what pipeline.import_kfp leaves out."""
+    """Import a user's module; once more if it misses in kfp what pipeline.import_kfp leaves out."""
     try:
         return imported()
-    except (AttributeError, ImportError):
-        if hasattr(kfp, "Client"):
+    except (AttributeError, ImportError) as error:
+        of_kfp = getattr(error, "obj", None) is kfp or error.name == "kfp"
+        if not of_kfp or hasattr(kfp, "Client"):
             raise
         importlib.reload(kfp)
         return imported()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,8 @@ def environment(installs: Sequence[Install], root: Path, tell: Callable[[str], N
         RequestError: the packages cannot be installed; the message has the last words of uv.
     """
     named = [requirement for install in installs for requirement in install.requirements]
-    if not any("kfp" in requirement for requirement in named):  # its image brings it
+    is_there = any("--no-deps" in install.options for install in installs)  # the line that kfp adds for itself
+    if not is_there and not any(re.match(r"kfp(?![\w.-])", requirement) for requirement in named):
         installs = [*installs, Install(("--no-deps",), (f"kfp=={version('kfp')}",))]
     wanted = "\n".join((sys.version, *map(repr, installs), *(_content(requirement) for requirement in named)))
     folder = root / hashlib.sha256(wanted.encode()).hexdigest()[:16]

@@ -242,6 +242,7 @@ class VertexEngine:
     def _update(self, job: Any, nodes: list[graph.Node], tasks: dict[int, Task], run: Run, progress: Progress) -> None:
         by_name = {name: node for node in nodes for name in (node.display_name, node.name)}
         details = {detail.task_id: detail for detail in job.job_detail.task_details}
+        titles = {task.title for task in run.tasks}
         for task_id, detail in details.items():
             node, state = by_name.get(detail.task_name), TASK_STATES.get(detail.state.name)
             if node is None or state is None:
@@ -249,7 +250,8 @@ class VertexEngine:
             task = tasks.get(task_id)
             if task is None:
                 task = Task(name=node.name, item=_loop_item(node, detail, details), path=_path(node, detail, details))
-                task.ambiguous = any(other.title == task.title for other in run.tasks)
+                task.ambiguous = task.title in titles
+                titles.add(task.title)
                 tasks[task_id] = task
                 run.start(task)
                 progress.started(task)

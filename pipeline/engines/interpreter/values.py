@@ -96,15 +96,6 @@ NAMES = {
 }
 
 
-def _whole(value: Any) -> Any:
-    """Return a value as a service hands it on: JSON has one kind of number there, written 1 and not 1.0."""
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _parsed(value: str, parameter_type: str) -> Any:
     """Read the text of a value that is none: of a file, or of a list of texts that are numbers."""
     try:
