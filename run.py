@@ -4,9 +4,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from pipeline import PIPELINES, ROOT, RequestError, command_line, ending, import_kfp
 
-from pipeline import PIPELINES, ROOT, RequestError, command_line, import_kfp
+if __name__ == "__main__":
+    ending.quietly()
+
+import typer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Flag = typer.Option

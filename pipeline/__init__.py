@@ -32,9 +32,15 @@ class RequestError(Exception):
 
 
 def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
-    """Run a command line and return its exit status: 0 done, 1 the run failed, 2 the request was wrong."""
+    """Run a command line and return its exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 ended."""
+    from pipeline import ending
+
     try:
-        app(argv)
+        with ending.by_signals():
+            app(argv)
+    except ending.Interrupted as end:
+        print(f"Error: {end}.", file=sys.stderr)
+        return ending.EXIT_STATUS
     except SystemExit as end:
         return end.code
     except RequestError as error:

@@ -4,9 +4,12 @@ import sys
 from functools import partial
 from typing import Annotated
 
-import typer
+from pipeline import RequestError, command_line, ending
 
-from pipeline import RequestError, command_line
+if __name__ == "__main__":
+    ending.quietly()
+
+import typer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 RUN_NAMES = "its id or the beginning of it, latest or previous"
@@ -86,7 +89,7 @@ def follow(
     nodes = graph.nodes(graph.load(run.folder / "pipeline.yaml"))
     console.show(f"Job    {run.url}\nRun    {console.near(run.folder)}")
     with console.progress(run, nodes) as progress:
-        engines.record(lambda: engine.follow(run, nodes, progress), engine, run)
+        engines.record(lambda: engine.follow(run, nodes, progress), run)
     (console.show_json if as_json else console.show_result)(run)
     raise typer.Exit(run.exit_status)
 

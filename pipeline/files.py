@@ -4,6 +4,7 @@ Their modes follow the umask, so that people can share a folder of runs.
 """
 
 import contextlib
+import hashlib
 import os
 import secrets
 import stat
@@ -70,6 +71,12 @@ def read(path: Path, model: type[T]) -> T:
 @cache
 def _adapter(model: Any) -> TypeAdapter[Any]:
     return TypeAdapter(model)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(path: Path, content: str | bytes) -> None:

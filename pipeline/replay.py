@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from pipeline import RequestError, compiler, graph, runs
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import RequestError, compiler, files, graph, runs, storage
 from pipeline.engines import worker
 from pipeline.engines.interpreter import Job, Values, scope
 from pipeline.engines.interpreter.executor import executor_input
 from pipeline.engines.interpreter.placeholders import expanded
 from pipeline.engines.interpreter.values import SpecError
 from pipeline.engines.local import origins
-from pipeline.runs import Run, Task
+from pipeline.runs import Name, Run, Task
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,15 @@ def prepare(run: Run, title: str) -> Replay:
     now = datetime.now(UTC)
     name = re.sub(r"[^A-Za-z0-9_.]+", "-", task.title)[:80].strip("-")
     folder = run.folder.parent.parent / ".replays" / run.identifier / f"{now:%Y%m%dT%H%M%S%f}-{name}"
-    for name, given in inputs.get("artifacts", {}).items():
-        for place, artifact in enumerate(given["artifacts"]):
+    artifacts = {name: given.artifacts for name, given in inputs.artifacts.items()}
+    for name, listed in artifacts.items():
+        for place, artifact in enumerate(listed):
             try:
-                artifact["uri"] = str(run.here(artifact["uri"], folder / "inputs" / f"{name}-{place}"))
+                artifact["uri"] = str(run.here(_place(run, artifact), folder / "inputs" / f"{name}-{place}"))
             except RequestError as error:
                 raise RequestError(f"{error} It was an input of {title}; replay the task that wrote it.") from None
     folder.mkdir(parents=True, exist_ok=True)
-    values = Values(
-        _typed(component, inputs.get("parameterValues", {}), title),
-        {name: given["artifacts"] for name, given in inputs.get("artifacts", {}).items()},
-    )
+    values = Values(_typed(component, inputs.parameters, title), artifacts)
     source = container["command"][-1]
     work = worker.Work(
         source=source,
@@ -107,11 +107,26 @@ def outputs(replay: Replay) -> dict[str, Any]:
     return there.get("parameterValues", {}) | artifacts
 
 
-def _kept(run: Run, task: Task) -> dict[str, Any]:
+class _Artifacts(BaseModel):
+    """KFP's ArtifactList."""
+
+    artifacts: list[dict[str, Any]]
+
+
+class _Inputs(BaseModel):
+    """KFP's ExecutorInput.Inputs."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    parameters: dict[str, Any] = Field(default_factory=dict, alias="parameterValues")
+    artifacts: dict[Name, _Artifacts] = Field(default_factory=dict)
+
+
+def _kept(run: Run, task: Task) -> _Inputs:
     path = run.inputs(task)
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return files.read(path, _Inputs)
+    except files.Damaged as error:
         raise RequestError(
             f"The inputs of {task.title} cannot be read from {path}: {error}.\n"
             "Without them the task cannot be replayed; start a new run, whose inputs are kept."
@@ -153,14 +168,26 @@ def _environment(container: dict[str, Any], run: Run, task: Task, inputs: Values
     }
 
 
-def _check_inputs(component: dict[str, Any], inputs: dict[str, Any], title: str) -> None:
+def _place(run: Run, artifact: dict[str, Any]) -> str:
+    """Return where an input of a task is: in the run, in a bucket, or where a task of the run says that its output is.
+
+    Raises:
+        RequestError: it is anywhere else, and the step might execute what it finds there.
+    """
+    uri = str(artifact.get("uri"))
+    if storage.is_object(uri) or run.holds(Path(uri)) or any(uri in task.outputs.values() for task in run.tasks):
+        return uri
+    raise RequestError(f"The file {uri} is not of the run {run.run_id}.")
+
+
+def _check_inputs(component: dict[str, Any], inputs: _Inputs, title: str) -> None:
     """Check that all that the step needs now was there then."""
     defined = component.get("inputDefinitions", {})
     missing = [
         name
-        for kind, given in (("parameters", "parameterValues"), ("artifacts", "artifacts"))
+        for kind, given in (("parameters", inputs.parameters), ("artifacts", inputs.artifacts))
         for name, spec in defined.get(kind, {}).items()
-        if not (spec.get("isOptional") or "defaultValue" in spec) and name not in inputs.get(given, {})
+        if not (spec.get("isOptional") or "defaultValue" in spec) and name not in given
     ]
     if missing:
         raise RequestError(

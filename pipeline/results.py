@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import RequestError, history, report, storage
+from pipeline import RequestError, files, history, report, storage
 from pipeline.runs import Artifact, Run, Task
 
 
@@ -53,6 +53,9 @@ def conclude(run: Run) -> None:
     # one that names its classes last, so that it stands before others
     for model in sorted(_taken(run, "model"), key=lambda model: bool(_classes(model))):
         run.model_file, classes = f"{model.uri}/{model.metadata['file']}", _classes(model)
+        _record_sha256(run, run.model_file, model)
+    for predictions in _taken(run, "predictions"):
+        _record_sha256(run, predictions.uri, predictions)
     run.metrics = _metrics(run.tasks, classes) or None
     for page in _taken(run, "report"):
         _keep_report(run, page.uri)
@@ -87,6 +90,16 @@ def _is(value: object, kind: type) -> bool:
 def _classes(model: Artifact) -> list[str]:
     classes = model.metadata.get("classes")
     return classes if isinstance(classes, list) and all(isinstance(name, str) for name in classes) else []
+
+
+def _record_sha256(run: Run, uri: str, artifact: Artifact) -> None:
+    """Record the SHA-256 of a file that is loaded later: of an object, what its step tells of it."""
+    told = artifact.metadata.get("sha256")
+    if not storage.is_object(uri):
+        if Path(uri).is_file():
+            run.sha256[uri] = files.sha256(Path(uri))
+    elif isinstance(told, str):
+        run.sha256[uri] = told
 
 
 def _keep_report(run: Run, uri: str) -> None:

@@ -1,6 +1,7 @@
 """The run folder and its run.json: what was asked, what ran, what came out."""
 
 import contextlib
+import getpass
 import hashlib
 import html
 import importlib.metadata
@@ -8,27 +9,32 @@ import json
 import os
 import platform
 import re
+import secrets
 import shutil
+import socket
 import subprocess
-import tempfile
 import threading
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
-from pipeline import ROOT, RequestError, storage
+from pipeline import ROOT, RequestError, ending, files, locks, storage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-State = Literal["running", "succeeded", "failed", "cancelled", "skipped"]
+State = Literal["running", "succeeded", "failed", "cancelled", "skipped", "lost"]
+RECORD = "run.json"  # in the run folder
 SPEC = "pipeline.yaml"  # in the run folder: what ran
 LATEST = "latest"  # beside the run folders: a link to the newest
 ERROR_LOG = Path("logs", "error.log")
-INTERRUPTED = "interrupted by Ctrl-C"
+LOCK = ".lock"  # in the run folder: locked by the process that runs it
+TEMPORARY = "tmp"  # in the run folder while it runs
+RESERVE = 1 << 17  # bytes that are kept there, so that a run on a disk that is full can be recorded to its end
+RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
 PACKAGES = ("kfp", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub")
 
 
@@ -40,12 +46,21 @@ class Artifact(Protocol):
     schema_title: str  # of its type, such as system.Metrics
 
 
+def _inside(name: str) -> str:
+    if name.startswith("/") or {"..", "."} & {*name.split("/")} or "\0" in name:
+        raise ValueError("expected a name that stays in its folder")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_inside)]  # of files that are written below the run folder
+
+
 class Task(BaseModel):
     """One task of a run; in a loop, one of its iterations."""
 
-    name: str
+    name: Name
     item: Any = None  # of the loop, or its place; None outside of loops
-    path: str = ""  # names of the DAGs and numbers of the iterations around it, and its own: for-loop-1/3/train-model
+    path: Name = ""  # names of the DAGs and numbers of the iterations around it, and its own: for-loop-1/3/train-model
     ambiguous: bool = False  # whether others have the same name and item
     state: State = "running"
     seconds: float | None = None
@@ -53,7 +68,7 @@ class Task(BaseModel):
     error: str | None = None
     reason: str | None = None  # why it was skipped
     log: str | None = None  # path or address
-    outputs: dict[str, str] = Field(default_factory=dict)  # path or address of each output artifact
+    outputs: dict[Name, str] = Field(default_factory=dict)  # path or address of each output artifact
     values: dict[str, Any] = Field(default_factory=dict)  # of its output parameters: what the step has returned
 
     _artifacts: dict[str, Artifact] = PrivateAttr(default_factory=dict)
@@ -78,6 +93,14 @@ class Data(BaseModel):
     fingerprint: str
     rows: int | None = None  # known once the table has been read
     duplicates: int | None = None  # test rows that stand in the training part as well; known once it has been split
+
+
+class Process(BaseModel):
+    """The process that a run belongs to."""
+
+    pid: int
+    user: str
+    host: str
 
 
 class Git(BaseModel):
@@ -114,11 +137,15 @@ class Run(BaseModel):
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
     report: str | None = None
+    sha256: dict[str, str] = Field(default_factory=dict)  # of the model and the predictions, by path or address
     schema_file: str | None = Field(None, alias="schema")  # what the table's columns were; its path or address
     error: str | None = None  # of the engine itself; those of the tasks stand with the tasks
+    process: Process | None = None
 
     _folder: Path = PrivateAttr()
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    # a signal may end the run in the midst of its recording
+    _lock: Any = PrivateAttr(default_factory=threading.RLock)
+    _held: int | None = PrivateAttr(None)  # descriptor of the lock that tells that the process lives
 
     @property
     def folder(self) -> Path:
@@ -127,9 +154,9 @@ class Run(BaseModel):
 
     @property
     def exit_status(self) -> int:
-        """Exit status of the command that ran it: 0 done or running elsewhere, 1 failed, 130 interrupted."""
-        if self.error == INTERRUPTED:
-            return 130
+        """Exit status of the command that ran it: 0 done or running elsewhere, 1 failed, 130 ended by a signal."""
+        if self.error in ending.SIGNALS.values():
+            return ending.EXIT_STATUS
         return 0 if self.status in ("succeeded", "running") and not self.error else 1
 
     def task(self, title: str) -> Task:
@@ -172,47 +199,104 @@ class Run(BaseModel):
             raise RequestError(f"The output {name!r} of {title} is no table: {path}: {error}") from None
 
     def model(self) -> Any:
-        """Return the model that the run has trained.
+        """Return the model that the run has trained; loading one executes what its file says.
 
         Raises:
-            RequestError: it has trained none, or its file is gone.
+            RequestError: it has trained none, its file is gone, or it is not the one that the run has recorded.
         """
         import joblib
 
         if self.model_file is None:
             raise RequestError(f"The run {self.run_id} has no model: it is {self.status}.")
-        return joblib.load(self.here(self.model_file, self.folder / "artifacts" / Path(self.model_file).name))
+        path = self.here(self.model_file, self.folder / "artifacts" / Path(self.model_file).name)
+        if self.model_file not in self.sha256 or not self.holds(path):
+            why = "lies outside of the run" if self.model_file in self.sha256 else "has no SHA-256 in its record"
+            raise RequestError(
+                f"The model of {self.run_id} is not loaded, since it {why}: {self.model_file}\n"
+                "If you trust the file, load it yourself by joblib.load."
+            )
+        return joblib.load(path)
 
     def _repr_html_(self) -> str:
-        """Return the report, for a notebook; the state of the run where it has none."""
-        path = self.folder / "report.html"
-        if not path.exists():
+        """Return the report, for a notebook, where no script of it can run; the state of a run that has none."""
+        try:
+            page = html.escape(files.text(self.folder / "report.html"))
+        except files.Damaged:
             return f"<p>Run {html.escape(self.run_id)} of {html.escape(self.identifier)}: {self.status}, no report.</p>"
-        page = html.escape(path.read_text("utf-8"))
-        return f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0" title="Report of the run"></iframe>'
+        style = "width:100%;height:80vh;border:0"
+        return f'<iframe sandbox="" srcdoc="{page}" style="{style}" title="Report of the run"></iframe>'
 
     def here(self, uri: str, path: Path) -> Path:
         """Return where an artifact of the run is on this machine; an object of a bucket is brought to the path.
 
         Raises:
-            RequestError: it is gone.
+            RequestError: it is gone, or it is not what the run has recorded.
         """
-        if storage.is_object(uri):
+        if not storage.is_object(uri):
+            path = Path(uri)
+        elif not path.exists():
             try:
-                return path if path.exists() else storage.fetch_all(uri, path)
+                storage.fetch_all(uri, path)
             except FileNotFoundError as error:
                 raise RequestError(f"{error} A task of the run {self.run_id} wrote it.") from None
-        if not Path(uri).exists():
+        if not path.exists():
             raise RequestError(f"The file {uri} of the run {self.run_id} is gone.")
-        return Path(uri)
+        if uri in self.sha256 and files.sha256(path) != self.sha256[uri]:
+            raise RequestError(
+                f"The file {path} is not the one that the run {self.run_id} wrote: it has changed since."
+            )
+        return path
+
+    def holds(self, path: Path) -> bool:
+        """Return whether a path is in the run's folder, links followed."""
+        return path.resolve().is_relative_to(self.folder.resolve())
+
+    @property
+    def temporary(self) -> Path:
+        """The folder of its temporary files, which is gone once it has ended."""
+        return self.folder / TEMPORARY
 
     def begin(self, spec: Path) -> None:
-        """Make the folder with the compiled spec and run.json, and point latest beside it to it."""
-        (self.folder / "logs").mkdir(parents=True)
-        shutil.copyfile(spec, self.folder / SPEC)
-        self.spec_sha256 = hashlib.sha256(spec.read_bytes()).hexdigest()
-        self.save()
-        _link(self.folder)
+        """Make the folder with the compiled spec and run.json, whole or not at all, and point latest beside it to it.
+
+        The run gets a later id where its own is not the last of the identifier, as after a clock was set back: the
+        latest run is the last to begin.
+        """
+        compiled = spec.read_bytes()
+        self.spec_sha256 = hashlib.sha256(compiled).hexdigest()
+        self.process = Process(pid=os.getpid(), user=_user(), host=socket.gethostname())
+        ending.call(self.interrupt)
+        try:
+            with _of_identifier(self.folder.parent) as of_identifier:
+                _sweep(of_identifier)
+                last = max(map(_name, _folders(of_identifier)), default="")
+                if self.run_id <= last:
+                    self.run_id = _id_after(last)
+                building, final = of_identifier / f".begin-{secrets.token_hex(4)}", of_identifier / self.run_id
+                try:
+                    self._folder = building
+                    self.temporary.mkdir(parents=True)
+                    (building / "logs").mkdir()
+                    self._held = locks.take(building / LOCK)
+                    files.write(building / SPEC, compiled)
+                    self._write()
+                    with contextlib.suppress(OSError):  # there is room for the run, and none for a reserve
+                        files.write(self.temporary / "reserve", bytes(RESERVE))
+                    self._folder = final
+                    os.rename(building, final)
+                    _link(final)
+                finally:
+                    self._folder = final
+                    shutil.rmtree(building, ignore_errors=True)
+        except BaseException:
+            ending.forget(self.interrupt)
+            raise
+
+    def interrupt(self, reason: str) -> None:
+        """Record that a signal ends the command: a job on a service runs on, anything else is cancelled."""
+        if self.status == "running":
+            self.error = reason
+            self.finish("running" if self.job else "cancelled")
 
     def log(self, task: Task) -> Path:
         """Return the path of a task's log, in a folder that is there."""
@@ -228,7 +312,7 @@ class Run(BaseModel):
         """Write down a task's inputs."""
         path = self.inputs(task)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(inputs), encoding="utf-8")
+        files.write(path, json.dumps(inputs))
 
     def start(self, task: Task) -> None:
         """Record that a task has started."""
@@ -257,6 +341,8 @@ class Run(BaseModel):
 
     def finish(self, status: State) -> None:
         """Record how the run has ended, or that it goes on elsewhere."""
+        ending.forget(self.interrupt)
+        shutil.rmtree(self.temporary, ignore_errors=True)
         with self._lock:
             self.status = status
             if status != "running":
@@ -266,6 +352,9 @@ class Run(BaseModel):
                     if task.state == "running":
                         task.state = "cancelled"
             self._write()
+            if self._held is not None:
+                os.close(self._held)
+                self._held = None
 
     def save(self) -> None:
         """Write run.json."""
@@ -274,10 +363,7 @@ class Run(BaseModel):
 
     def _write(self) -> None:
         """Write run.json, so that a reader finds the old one or the new one, never a part."""
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(self.model_dump_json(indent=2) + "\n")
-        os.replace(temporary, self.folder / "run.json")
+        files.write(self.folder / RECORD, self.model_dump_json(indent=2) + "\n")
 
 
 def new(runs_dir: Path, identifier: str, **fields: Any) -> Run:
@@ -285,8 +371,7 @@ def new(runs_dir: Path, identifier: str, **fields: Any) -> Run:
     started = datetime.now(UTC)
     run = Run(
         identifier=identifier,
-        # the last four digits are the second's 65,536th parts, so that ids sort by time
-        run_id=f"{started:%Y%m%dT%H%M%S}-{started.microsecond * 65_536 // 1_000_000:04x}",
+        run_id=_id(started),
         started=started,
         git=_git(),
         versions={"python": platform.python_version()}
@@ -331,44 +416,59 @@ def folders(runs_dir: Path, identifier: str) -> list[Path]:
     Raises:
         RequestError: there are none.
     """
-    of_identifier = runs_dir / identifier
-    inner = [*of_identifier.iterdir()] if identifier and of_identifier.is_dir() else []
-    found = sorted((path for path in inner if path.is_dir() and not path.is_symlink()), reverse=True)
+    found = _folders(runs_dir / identifier) if identifier else []
     if not found:
         others = sorted(path.parent.name for path in runs_dir.glob(f"[!.]*/{LATEST}"))
         known = f" There are runs of: {', '.join(others)}." if others else " Start one: python run.py --identifier NAME"
         raise RequestError(f"There are no runs of {identifier!r} in {runs_dir}.{known}")
-    return found
+    return sorted(found, reverse=True)
+
+
+def _folders(of_identifier: Path) -> list[Path]:
+    """Return the folders of runs below that of their identifier."""
+    inner = [*of_identifier.iterdir()] if of_identifier.is_dir() else []
+    return [path for path in inner if RUN_ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
 
 
 def read(folder: Path) -> Run:
-    """Read the record of a run from its folder.
+    """Read the record of a run from its folder; one whose process ended without a word is lost.
 
     Raises:
-        RequestError: it is not there or is damaged.
+        RequestError: it is not there, is damaged, or is that of another run.
     """
     try:
-        run = Run.model_validate_json((folder / "run.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            reason = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
-        else:
-            reason = "it is missing" if isinstance(error, FileNotFoundError) else str(error)
-        there = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ""
+        run = files.read(folder / RECORD, Run)
+        if (run.identifier, run.run_id) != (folder.parent.name, folder.name):
+            raise files.Damaged(f"it is that of another run, {run.run_id[:40]} of {run.identifier[:40]}")
+    except files.Damaged as error:
+        there = ", ".join(sorted(map(_name, folder.iterdir()))[:20]) if folder.is_dir() else ""
         raise RequestError(
-            f"The record {folder / 'run.json'} cannot be read: {reason}.\n"
+            f"The record {folder / RECORD} cannot be read: {error}.\n"
             f"In the folder are: {there or 'no files'}. Look at them there, or remove the folder."
         ) from None
     run._folder = folder
+    if run.status == "running" and not run.job and not locks.is_held(folder / LOCK):
+        _lose(run)
     return run
+
+
+def _lose(run: Run) -> None:
+    """Say of a run that its process is gone."""
+    run.status = "lost"
+    for task in run.tasks:
+        if task.state == "running":
+            task.state = "lost"
+    whose = f"{run.process.pid} of {run.process.user} on {run.process.host}" if run.process else "of it"
+    last = max(path.stat().st_mtime for path in (run.folder / RECORD, *run.folder.glob("logs/**/*.log")))
+    since = datetime.fromtimestamp(last).astimezone()
+    run.error = f"the process {whose} ended without a word; it was last heard of at {since:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def of_job(runs_dir: Path, job: str) -> Run | None:
     """Return the record of the run that submitted a job, None if it was not from here."""
     job_id = job.rpartition("/")[2]  # a whole name may have the project's number in place of its id
-    for path in runs_dir.glob("*/*/run.json"):
-        if path.parent.name == LATEST:
+    for path in runs_dir.glob(f"[!.]*/*/{RECORD}"):
+        if not RUN_ID.fullmatch(path.parent.name):
             continue
         with contextlib.suppress(RequestError):  # a damaged record
             if (run := read(path.parent)).job and run.job.endswith(f"/{job_id}"):
@@ -380,16 +480,29 @@ def discard(run: Run) -> bool:
     """Remove the folder of a run unless it was started, that is, has a task or a job; return whether it is gone."""
     if run.tasks or run.job:
         return False
-    shutil.rmtree(run.folder)
+    ending.forget(run.interrupt)
     of_identifier = run.folder.parent
-    former = sorted(record.parent for record in of_identifier.glob("[!.]*/run.json") if record.parent.name != LATEST)
-    if former:
-        _link(former[-1])
-        return True
-    (of_identifier / LATEST).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not empty: another run begins just now, or someone keeps files there
-        of_identifier.rmdir()
+    with contextlib.suppress(FileNotFoundError), locks.locked(of_identifier):
+        shutil.rmtree(run.folder)
+        if former := _folders(of_identifier):
+            _link(max(former))
+            return True
+        (of_identifier / LATEST).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty: someone keeps files there
+            of_identifier.rmdir()
     return True
+
+
+@contextlib.contextmanager
+def _of_identifier(folder: Path) -> Iterator[Path]:
+    """Have the folder of an identifier to oneself; it is made where it is not there."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # discard has removed it
+                stack.enter_context(locks.locked(folder))
+                break
+        yield folder
 
 
 def _file_name(task: Task) -> str:
@@ -404,6 +517,42 @@ def _link(folder: Path) -> None:
     link = folder.with_name(f".latest-{folder.name}")
     link.symlink_to(folder.name)
     os.replace(link, folder.with_name(LATEST))
+
+
+def _sweep(of_identifier: Path) -> None:
+    """Remove what runs have left that ended without a word; their records and artifacts stay."""
+    for path in of_identifier.glob(".begin-*"):  # of one that did not come to begin: this process has the lock
+        shutil.rmtree(path, ignore_errors=True)
+    for path in of_identifier.glob(f"*/{TEMPORARY}"):
+        if not path.parent.is_symlink() and not locks.is_held(path.parent / LOCK):
+            shutil.rmtree(path, ignore_errors=True)
+            for part in path.parent.glob(".*.tmp"):
+                part.unlink(missing_ok=True)
+
+
+def _id(moment: datetime) -> str:
+    """Return the id of a run that began then; ids sort by time, their last digits are 65,536th parts of the second."""
+    return f"{moment:%Y%m%dT%H%M%S}-{moment.microsecond * 65_536 // 1_000_000:04x}"
+
+
+def _id_after(last: str) -> str:
+    """Return the id that follows another."""
+    second, _, part = last.partition("-")
+    number = int(part, 16) + 1
+    if number < 65_536:
+        return f"{second}-{number:04x}"
+    return _id(datetime.strptime(second, "%Y%m%dT%H%M%S") + timedelta(seconds=1))
+
+
+def _name(path: Path) -> str:
+    return path.name
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no name
+        return str(os.getuid())
 
 
 def _git() -> Git:

@@ -6,7 +6,7 @@ from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output
 
 from steps.environment import BASE_IMAGE, pinned
-from steps.shared import classes_of
+from steps.shared import classes_of, sha256_of
 from steps.shipping import ships
 
 
@@ -14,7 +14,7 @@ from steps.shipping import ships
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
-    additional_funcs=[classes_of],
+    additional_funcs=[classes_of, sha256_of],
 )
 def combine_models(
     class_models: Input[List[Model]],
@@ -35,7 +35,6 @@ def combine_models(
     Returns:
         model: Folder with the fitted scikit-learn Pipeline in model.joblib.
     """
-    import hashlib
     import os
 
     import joblib
@@ -51,8 +50,6 @@ def combine_models(
     os.makedirs(model.path, exist_ok=True)
     file = os.path.join(model.path, "model.joblib")
     joblib.dump(make_pipeline(*joblib.load(preprocessor.path), classifier), file)
-    with open(file, "rb") as written:
-        sha256 = hashlib.file_digest(written, "sha256").hexdigest()
     model.framework = "scikit-learn"
-    model.metadata.update(file="model.joblib", sha256=sha256, columns=preprocessor.metadata["inputs"])
+    model.metadata.update(file="model.joblib", sha256=sha256_of(file), columns=preprocessor.metadata["inputs"])
     model.metadata.update(label=label, classes=[str(name) for name in classes])

@@ -4,6 +4,7 @@ from kfp import dsl
 from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
 from steps.environment import BASE_IMAGE, pinned
+from steps.shared import sha256_of
 from steps.shipping import ships
 
 
@@ -11,6 +12,7 @@ from steps.shipping import ships
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
+    additional_funcs=[sha256_of],
 )
 def evaluate_model(
     model: Input[Model],
@@ -55,5 +57,6 @@ def evaluate_model(
         metrics.log_metric(name, value)
     confusion.log_confusion_matrix(evaluation.names, evaluation.confusion.tolist())
     evaluation.predictions().to_parquet(predictions.path)
+    predictions.metadata["sha256"] = sha256_of(predictions.path)
     Path(report.path).write_text(evaluation_page(evaluation, table_facts(test.metadata)), encoding="utf-8")
     return evaluation.figures["macro_f1"]

@@ -1,4 +1,4 @@
-"""A small pure function that two steps name in their additional_funcs: KFP pastes its source in front of each."""
+"""Small functions that two steps name in their additional_funcs: KFP pastes their source in front of each."""
 
 from typing import TYPE_CHECKING
 
@@ -9,3 +9,11 @@ if TYPE_CHECKING:
 def classes_of(labels: "pd.Series") -> list:
     """Return the distinct labels in order; the place of a class in this list is its code."""
     return sorted(labels.unique().tolist())
+
+
+def sha256_of(path: str) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    import hashlib
+
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

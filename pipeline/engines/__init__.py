@@ -3,11 +3,12 @@
 from __future__ import annotations  # each module of this package imports it: it imports little by itself
 
 import contextlib
+import signal
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline import RequestError
+from pipeline import RequestError, ending
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,8 +38,6 @@ class Progress(Protocol):
 
 class Engine(Protocol):
     """Runs compiled pipelines."""
-
-    after_interrupt: State  # of a run that Ctrl-C interrupts
 
     def place(self, source: Source) -> tuple[Source, str]:
         """Bring the data to where the first step can read it; return it at its place, and what was done in words."""
@@ -102,10 +101,10 @@ def execute(engine: Engine, parameters: dict[str, Any], run: Run, progress: Prog
     """
     from pipeline.runs import SPEC
 
-    return record(lambda: engine.run(run.folder / SPEC, parameters, run, progress), engine, run)
+    return record(lambda: engine.run(run.folder / SPEC, parameters, run, progress), run)
 
 
-def record(watch: Callable[[], State], engine: Engine, run: Run) -> State:
+def record(watch: Callable[[], State], run: Run) -> State:
     """Watch a run to its end and record it with its results; see execute.
 
     Raises:
@@ -115,17 +114,16 @@ def record(watch: Callable[[], State], engine: Engine, run: Run) -> State:
     from pipeline import results, runs
 
     status: State = "failed"
+    ending.call(run.interrupt)
     try:
         status = watch()
     except RequestError as refused:
         if runs.discard(run) or run.job:
             raise
         run.error = str(refused)
-    except KeyboardInterrupt:
-        if run.status != "running":
-            raise  # a job that was recorded to its end before
-        status = engine.after_interrupt
-        run.error = runs.INTERRUPTED
+    except (KeyboardInterrupt, ending.Interrupted) as end:
+        run.interrupt(str(end) or ending.SIGNALS[signal.SIGINT])
+        return run.status
     except Exception as error:
         _tell(error, run)
     run.finish(status)

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from pipeline import OWN_FOLDERS, ROOT, RequestError, graph, sources
+from pipeline import OWN_FOLDERS, ROOT, RequestError, ending, graph, sources
 from pipeline.check import Check, Failed, make
-from pipeline.engines import Progress, isolated, warm, worker
+from pipeline.engines import Progress, isolated, keeper, warm, worker
 from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job, support
 from pipeline.engines.interpreter import run as run_graph
 from pipeline.engines.interpreter.results import addressed
@@ -29,6 +29,7 @@ from steps.shipping import shipped_files
 
 # before Python 3.11.8, parsers in two threads may break each other: github.com/python/cpython/issues/106905
 PARSING = threading.Lock()
+MEMORY = "which often means that the memory ran out"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -80,10 +81,17 @@ class LocalEngine:
             tasks = Tasks(run, progress, containers)
             cache_dir = runs_dir / ".cache"
         job = Job.of_run(compiled["pipelineInfo"]["name"], run.run_id, str(run.folder), run.started)
-        with tasks.stopped_by_signals():
+
+        def stop(_: str) -> None:
+            tasks.stop()
+
+        ending.call(stop)
+        try:
             how = run_graph(
                 compiled, parameters, run.folder, tasks, job=job, cores=CORES, slots=self.slots, cache_dir=cache_dir
             )
+        finally:
+            ending.forget(stop)
         run.outputs = addressed(how.outputs, compiled["root"])
         return "succeeded" if how.state == SUCCEEDED else "failed"
 
@@ -132,19 +140,25 @@ class Tasks(Hooks):
             function=command.function,
             executor_input=command.executor_input,
             log=task.log,
-            environment={**os.environ, **warm.ENVIRONMENT, **command.environment},
+            environment=self._environment() | command.environment,
             threads=max(1, CORES // width),
             origins=origins(command.source),
             user_folder=os.getcwd(),
         )
-        exit_code, message = self._process(work, command)
+        try:
+            exit_code, message = self._process(work, command)
+        except warm.Gone:
+            exit_code, message = 1, f"the process that it was forked from was killed, {MEMORY}"
         if exit_code < 0:
             name = signal.Signals(-exit_code).name
-            hint = ", which often means that the memory ran out" if name == "SIGKILL" else ""
-            task.error = f"killed by {name}{hint}"
+            task.error = f"killed by {name}" + (f", {MEMORY}" if name == "SIGKILL" else "")
         elif exit_code:
             task.error = message or f"it ended with status {exit_code}"
         return exit_code == 0
+
+    def _environment(self) -> dict[str, str]:
+        """Return the variables of a task's process beside those that the pipeline sets."""
+        return {**os.environ, **warm.ENVIRONMENT, **keeper.mark(), "TMPDIR": str(self._run.temporary)}
 
     def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
         """Run a task's process to its end; return its exit status, negative for a signal, and what to tell."""
@@ -194,26 +208,9 @@ class Tasks(Hooks):
 
     def stop(self) -> None:
         """End the tasks' processes and let no new one start."""
-        self.stopping = True
+        super().stop()
         for process in tuple(self._processes):
             process.kill()
-
-    @contextlib.contextmanager
-    def stopped_by_signals(self) -> Iterator[None]:
-        """While this lasts, Ctrl-C and SIGTERM end the tasks' processes and the run."""
-
-        def interrupt(*_: Any) -> None:
-            self.stop()
-            raise KeyboardInterrupt
-
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM) if in_main_thread else ()
-        former = {number: signal.signal(number, interrupt) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
 
 class IsolatedTasks(Tasks):
@@ -231,7 +228,7 @@ class IsolatedTasks(Tasks):
                 stdout=message,  # no pipe: what the step has started may hold it open
                 text=True,
                 cwd=self._run.folder,  # nothing of the checkout is importable
-                env={**os.environ, **warm.ENVIRONMENT, "PYTHONSAFEPATH": "1"},
+                env=self._environment() | {"PYTHONSAFEPATH": "1"},
                 start_new_session=True,
             )
             with self._watched(process):

@@ -54,8 +54,6 @@ N_LOG_LINES = 20
 class VertexEngine:
     """Runs compiled pipelines on Vertex AI Pipelines."""
 
-    after_interrupt: State = "running"  # Ctrl-C ends the watching, not the job
-
     def __init__(self, settings: Settings, *, wait: bool = True, caching: bool = True, experiment: bool = False):
         self.settings = settings
         self.wait = wait

@@ -10,16 +10,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from functools import cache
-from multiprocessing import forkserver, spawn
+from multiprocessing import forkserver, resource_tracker, spawn
 from multiprocessing.connection import wait
 from typing import Any
 
+from pipeline import ending
+from pipeline.engines import keeper, warm_imports
+
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-WORKER = "pipeline.engines.worker"
+WORKER, WARM_IMPORTS = "pipeline.engines.worker", "pipeline.engines.warm_imports"
 # kfp is no more than its executor, as in a container; threads that wait leave their core to others
 ENVIRONMENT = {"_KFP_RUNTIME": "true", "OMP_WAIT_POLICY": "passive"}
+NOT_TOLD = 255  # the exit status where the warm process has told none
 # Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
 _LOCK = threading.Lock()
+_SERVER = forkserver._forkserver  # the standard library has no public name for what is needed of it here
+_preloaded: set[str] = set()  # modules that the warm process imports
 _PREPARATION = spawn.get_preparation_data
 
 
@@ -35,19 +41,43 @@ def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None
     modules = set().union(*map(_imported, sources))
     # Python's own modules are there soon, and a cloud SDK is slow and seldom needed here
     left_out = sys.stdlib_module_names | {"google", "kfp", "pipeline", *shipped}
-    modules = {WORKER} | {module for module in modules if module.split(".")[0] not in left_out}
-    server = forkserver._forkserver  # the standard library has no public name for what is needed of it here
-    preloaded = set(server._preload_modules) if server._forkserver_pid else set()
-    if not modules <= preloaded:
-        server._stop()  # one that runs cannot import more
-        forkserver.set_forkserver_preload(sorted(modules | preloaded))
-        own = dict(os.environ)
-        os.environ.update(ENVIRONMENT)  # which the warm process inherits
-        try:
-            forkserver.ensure_running()
-        finally:
-            os.environ.clear()
-            os.environ.update(own)
+    modules = {module for module in modules if module.split(".")[0] not in left_out}
+    with _LOCK:
+        if not modules <= _preloaded:
+            _end()  # one that runs cannot import more
+            _preloaded.update(modules)
+            _ensure_running()
+
+
+def _ensure_running() -> None:
+    """Start the warm process unless it runs."""
+    if START_METHOD != "forkserver" or is_alive():
+        return
+    forkserver.set_forkserver_preload([WARM_IMPORTS])
+    resource_tracker.ensure_running()  # it would let the signals through again
+    own = dict(os.environ)
+    modules = {warm_imports.MODULES: ",".join([WORKER, *sorted(_preloaded)])}
+    # the warm process inherits both; no signal of the terminal is to reach it before it has left its session
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, ending.SIGNALS)
+    os.environ.update(ENVIRONMENT | keeper.mark() | modules)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(own)
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def is_alive() -> bool:
+    """Return whether the warm process runs, or none is needed."""
+    if START_METHOD != "forkserver":
+        return True
+    pid = _SERVER._forkserver_pid
+    return bool(pid) and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+class Gone(Exception):
+    """The warm process was killed before or while it was to start another."""
 
 
 @cache
@@ -71,6 +101,9 @@ class Process:
         Args:
             target: Function to call, of a module.
             arguments: Its arguments but the last, which is a connection for a message.
+
+        Raises:
+            Gone: the warm process was killed meanwhile.
         """
         context = multiprocessing.get_context(START_METHOD)
         self._message, sender = context.Pipe(duplex=False)
@@ -78,10 +111,13 @@ class Process:
         with _LOCK:
             spawn.get_preparation_data = _preparation_without_main
             try:
+                _ensure_running()
                 self._process.start()
+            except (ConnectionError, EOFError):
+                raise Gone from None
             finally:
                 spawn.get_preparation_data = _PREPARATION
-        sender.close()
+                sender.close()
 
     def kill(self) -> None:
         """End the process at once, with all that it has started."""
@@ -89,7 +125,11 @@ class Process:
         self._end_group()
 
     def join(self) -> tuple[int, str]:
-        """Wait for the end; return the exit status, negative for a signal, and the message if there was one."""
+        """Wait for the end; return the exit status, negative for a signal, and the message if there was one.
+
+        Raises:
+            Gone: the warm process was killed, and so this one.
+        """
         message = ""
         # a message that fills the pipe has to be taken before the process can end
         if self._message in wait([self._process.sentinel, self._message]):
@@ -98,7 +138,10 @@ class Process:
         wait([self._process.sentinel])
         with _LOCK:
             self._process.join()
+            is_gone = self._process.exitcode == NOT_TOLD and not is_alive()
         self._end_group()
+        if is_gone:
+            raise Gone
         return self._process.exitcode, message
 
     def _end_group(self) -> None:
@@ -114,7 +157,9 @@ def _preparation_without_main(name: str) -> dict[str, Any]:
 
 @atexit.register
 def _end() -> None:
-    """End the warm process at once: it may still be importing, and holds the terminal open."""
-    if pid := forkserver._forkserver._forkserver_pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """End the warm process at once: it may still be importing, and its tasks end with it."""
+    if _SERVER._forkserver_pid:
+        with contextlib.suppress(OSError):
+            os.kill(_SERVER._forkserver_pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):  # the folder of its socket may be gone
+            _SERVER._stop()

@@ -52,6 +52,7 @@ class Work:
 def run(work: Work, failure: Any) -> None:
     """Execute a step; if it raises, send what to tell the user and exit with 1."""
     os.setsid()  # what the step starts is ended with it: warm.Process ends the group
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the warm process takes none
     try:
         message = execute(work)
     finally:
@@ -64,7 +65,7 @@ def run(work: Work, failure: Any) -> None:
 def execute(work: Work) -> str | None:
     """Execute a step with its output in the log; if it raises, return what to tell the user."""
     _die_with_parent()
-    descriptor = os.open(work.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    descriptor = os.open(work.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(descriptor, stream.fileno())
@@ -72,21 +73,23 @@ def execute(work: Work) -> str | None:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(work.threads))
     os.environ.clear()
     os.environ.update(work.environment | threads)
+    tempfile.tempdir = None  # it follows from the environment
     _set_up_logging()
     try:
         with _limited(work.threads):
             call(work)
     except OutputError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"Error: {error}", file=sys.stderr)
         return str(error)
     except BaseException as error:
         if is_success(error):
             return None
-        traceback.print_exc()
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
         return explain(error, work)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
     return None
 
 
@@ -254,8 +257,17 @@ def _exit_python() -> None:
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
+
+
+def _flush() -> None:
+    """Write out what has been printed; on a disk that is full it is lost."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            stream.flush()
 
 
 def _die_with_parent() -> None:

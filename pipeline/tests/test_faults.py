@@ -114,8 +114,11 @@ def test_full_disk_ends_with_one_clear_line(tmp_path):
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
-        (told,) = [line for line in done.stderr.splitlines() if "disk is full" in line]
-        assert "Free some space and run again." in told
+        told = [line for line in done.stderr.splitlines() if "disk is full" in line]
+        assert 1 <= len(told) <= 2  # of the tasks that ran side by side
+        assert all("Free some space and run again." in line for line in told)
+        assert record_of(disk)["status"] == "failed"
+        assert not [*disk.glob("runs/x/*/tmp"), *disk.glob("runs/**/*.tmp")]
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
 

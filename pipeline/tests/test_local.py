@@ -194,12 +194,24 @@ def test_script_without_a_main_guard_is_not_run_again_by_each_task(tmp_path):
     assert "accuracy" in done.stdout
 
 
-def test_warm_process_has_imported_what_tasks_start_with():
+@dsl.component(base_image="python:3.11")
+def imported_there() -> list[str]:
+    import sys
+
+    return [*sys.modules]
+
+
+@dsl.pipeline(name="imported")
+def imported():
+    imported_there()
+
+
+def test_warm_process_has_imported_what_tasks_start_with(execute):
     """Without the worker in it, each task would import kfp's executor anew."""
     warm.preload(["import decimal, joblib\nfrom steps.tables import files\nimport kfp"])
-    preloaded = warm.forkserver._forkserver._preload_modules
-    assert {warm.WORKER, "joblib"} <= {*preloaded}
-    assert not {"kfp", "decimal", "steps.tables"} & {*preloaded}
+    modules = {*execute(imported).tasks[0].values["Output"]}
+    assert {warm.WORKER, "joblib"} <= modules
+    assert not {"kfp.compiler", "steps.tables"} & modules
 
 
 @dsl.component(base_image="python:3.11")

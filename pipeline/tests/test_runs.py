@@ -60,7 +60,7 @@ def test_run_in_a_notebook_gives_tables_the_model_and_the_report(local_run):
     predicted = run.model().predict(test.drop(columns="Cover_Type"))
     assert (predicted == test["Cover_Type"]).mean() == run.metrics["accuracy"]
     page = run._repr_html_()
-    assert page.startswith("<iframe srcdoc=")
+    assert page.startswith('<iframe sandbox="" srcdoc=')
     assert "&lt;h1&gt;" in page
 
     for title, output, message in (

@@ -124,7 +124,11 @@ class _Job(Tasks):
         self._client = service.client
         nothing = lambda *_: None  # noqa: E731
         record = SimpleNamespace(
-            folder=self._folder, start=nothing, forget=nothing, log=lambda task: Run.log(record, task)
+            folder=self._folder,
+            temporary=self._folder,
+            start=nothing,
+            forget=nothing,
+            log=lambda task: Run.log(record, task),
         )
         super().__init__(record, SimpleNamespace(started=nothing, note=nothing))
         self._project, self._number = project, _number()

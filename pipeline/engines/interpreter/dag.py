@@ -73,7 +73,7 @@ class Graph:
         self.spec, self.hooks, self.job = spec, hooks, job
         self.cores = cores
         self._context = Context(spec, folder, hooks, job, cache)
-        self.schedule = Schedule(slots, lambda: hooks.stopping)
+        self.schedule = Schedule(slots, lambda: hooks.stopping, hooks.stop)
         self._n_places = Counter(name for _, name, _ in support.leaves(spec, spec["root"]))
 
     def run(self, given: Values) -> Ended:

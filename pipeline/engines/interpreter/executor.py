@@ -1,12 +1,14 @@
 """The executor of a lightweight component: what it is handed, KFP's ExecutorInput, and what it has put out."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field
+
+from pipeline import files
 from pipeline.engines.interpreter.values import SpecError, Values, not_finite, shortened, typed
 
 OUTPUT_FILE = "executor_output.json"  # in the task's folder; kfp's executor writes it
@@ -61,6 +63,19 @@ def inputs_of(inputs: Values) -> dict[str, Any]:
     return {"parameterValues": inputs.parameters} | ({"artifacts": artifacts} if artifacts else {})
 
 
+class _Artifacts(BaseModel):
+    """KFP's ArtifactList."""
+
+    artifacts: list[dict[str, Any]]
+
+
+class _Written(BaseModel):
+    """KFP's ExecutorOutput."""
+
+    parameters: dict[str, Any] = Field(default_factory=dict, alias="parameterValues")
+    artifacts: dict[str, _Artifacts] = Field(default_factory=dict)
+
+
 def outputs(component: Mapping[str, Any], folder: Path) -> Values:
     """Return what a task has put out, from its executor's output file and the files of its parameters.
 
@@ -71,14 +86,23 @@ def outputs(component: Mapping[str, Any], folder: Path) -> Values:
     Raises:
         SpecError: an output is not what the component defines, or holds what JSON cannot.
     """
-    file = folder / OUTPUT_FILE
-    written = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    written = _Written()
+    try:
+        if (folder / OUTPUT_FILE).exists():
+            written = files.read(folder / OUTPUT_FILE, _Written)
+        texts = {
+            key: files.text(folder / key)  # of an OutputPath
+            for key in component.get("outputDefinitions", {}).get("parameters", {})
+            if key not in written.parameters and (folder / key).is_file()
+        }
+    except files.Damaged as error:
+        raise SpecError(f"what it has put out cannot be read: {error}") from None
     defined, found = component.get("outputDefinitions", {}), Values()
     for key, spec in defined.get("parameters", {}).items():
-        if key in written.get("parameterValues", {}):
-            value = written["parameterValues"][key]
-        elif (folder / key).is_file():  # of an OutputPath
-            value = (folder / key).read_text("utf-8")
+        if key in written.parameters:
+            value = written.parameters[key]
+        elif key in texts:
+            value = texts[key]
         else:
             continue
         _check(value, f"its output {key}")
@@ -87,7 +111,7 @@ def outputs(component: Mapping[str, Any], folder: Path) -> Values:
         except SpecError as error:
             raise SpecError(f"its output {key}: {error}") from None
     for key, spec in defined.get("artifacts", {}).items():
-        listed = written.get("artifacts", {}).get(key, {}).get("artifacts", [{}])
+        listed = written.artifacts[key].artifacts if key in written.artifacts else [{}]
         found.artifacts[key] = [_artifact(key, spec, str(folder / key)) | each for each in listed]
         for artifact in found.artifacts[key]:
             _check(artifact["metadata"], f"the metadata of its output {key}")

@@ -12,6 +12,10 @@ class Hooks:
 
     stopping = False  # whether nothing is to be started any more, not even exit handlers
 
+    def stop(self) -> None:
+        """End what is executed and let nothing start any more."""
+        self.stopping = True
+
     def note(self, message: str) -> None:
         """Something is to be shown to the user."""
 

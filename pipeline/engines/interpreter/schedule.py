@@ -18,15 +18,16 @@ class Schedule:
     Nothing here or above needs a lock, since all that decides what runs is called by run(), one after the other.
     """
 
-    def __init__(self, slots: int, is_stopped: Callable[[], bool]):
+    def __init__(self, slots: int, is_stopped: Callable[[], bool], stop: Callable[[], None]):
         """Make a schedule.
 
         Args:
             slots: How much work may run at once.
             is_stopped: Whether no work is to start any more; pauses end early, then.
+            stop: Ends what work waits for, where an interrupt ends the schedule.
         """
         self._slots = slots
-        self._is_stopped = is_stopped
+        self._is_stopped, self._stop = is_stopped, stop
         self._actions: deque[Callable[[], None]] = deque()
         self._ready: deque[tuple[Callable[[], Any], Callable[[Any], None]]] = deque()
         self._pauses: list[tuple[float, int, Callable[[], None]]] = []
@@ -70,6 +71,9 @@ class Schedule:
                 if not self._n_running and not self._pauses:
                     break
                 self._wait()
+        except BaseException:
+            self._stop()
+            raise
         finally:
             for _ in self._threads:
                 self._work.put(None)

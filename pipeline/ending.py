@@ -1,0 +1,80 @@
+"""How a command ends: the first signal ends it, and all that come after are ignored."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+SIGNALS = {
+    number: reason
+    for name, reason in (
+        ("SIGINT", "interrupted by Ctrl-C"),
+        ("SIGTERM", "ended by SIGTERM"),
+        ("SIGHUP", "ended by SIGHUP: its terminal was closed"),
+    )
+    if (number := getattr(signal, name, None))
+}
+EXIT_STATUS = 130
+SECONDS = 1.5  # in which a command ends by itself after a signal
+
+
+class Interrupted(BaseException):
+    """A signal ends the command; the message says which. Unlike a KeyboardInterrupt no library takes it for its own."""
+
+
+_actions: list[Callable[[str], object]] = []
+
+
+def call(action: Callable[[str], object]) -> None:
+    """Have something called with the reason as soon as a signal ends the command, in the main thread."""
+    if action not in _actions:
+        _actions.append(action)
+
+
+def forget(action: Callable[[str], object]) -> None:
+    """Have it called no more."""
+    with contextlib.suppress(ValueError):
+        _actions.remove(action)
+
+
+def quietly() -> None:
+    """Let Ctrl-C end this process at once and without a traceback: there is nothing to end yet."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def by_signals() -> Iterator[None]:
+    """While this lasts, the first signal calls what is to be called then and raises Interrupted.
+
+    A signal that is ignored when this begins stays so, as under nohup. Where the command has not ended a little later,
+    since something took Interrupted or does not return, the process ends all the same.
+    """
+
+    def end(number: int, _: object) -> None:
+        for each in handled:
+            signal.signal(each, signal.SIG_IGN)
+        threading.Thread(target=_end_anyway, daemon=True).start()
+        for action in reversed(_actions):
+            with contextlib.suppress(Exception):
+                action(SIGNALS[number])
+        raise Interrupted(SIGNALS[number])
+
+    is_main = threading.current_thread() is threading.main_thread()
+    former = {number: signal.getsignal(number) for number in SIGNALS} if is_main else {}
+    handled = [number for number, handler in former.items() if handler != signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in handled:
+            if signal.getsignal(number) is end:  # else a signal came, and one is enough
+                signal.signal(number, former[number])
+
+
+def _end_anyway() -> None:
+    time.sleep(SECONDS)
+    os._exit(EXIT_STATUS)
