@@ -42,6 +42,7 @@ STYLES = {
     "failed": "bold red",
     "cancelled": "yellow",
     "skipped": "dim",
+    "lost": "bold red",
     "passed": "green",
     "not checked": "dim",
 }
@@ -336,6 +337,9 @@ def show_history(found: list[Run], damaged: list[str]) -> None:
         texts = (run.run_id, run.engine, _state(run.status), seconds, run.data.source, changes, *figures)
         table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts))
     Console(width=max(result_console.width, 250), markup=False, highlight=False).print(table)
+    for run in found:
+        if run.status == "lost":
+            result_console.print(f"{run.run_id} is lost: {run.error}")
     for problem in damaged:
         show_error(problem)
 

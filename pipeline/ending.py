@@ -55,7 +55,7 @@ def by_signals() -> Iterator[None]:
 
     def end(number: int, _: object) -> None:
         for each in handled:
-            signal.signal(each, signal.SIG_IGN)
+            signal.signal(each, _nothing)  # no SIG_IGN, which Python complains of where the next is there already
         threading.Thread(target=_end_anyway, daemon=True).start()
         for action in reversed(_actions):
             with contextlib.suppress(Exception):
@@ -71,8 +71,12 @@ def by_signals() -> Iterator[None]:
         yield
     finally:
         for number in handled:
-            if signal.getsignal(number) is end:  # else a signal came, and one is enough
-                signal.signal(number, former[number])
+            # once a signal came, none is let through any more, not even while the interpreter ends
+            signal.signal(number, former[number] if signal.getsignal(number) is end else signal.SIG_IGN)
+
+
+def _nothing(*_: object) -> None:
+    """One signal is enough."""
 
 
 def _end_anyway() -> None:

@@ -6,16 +6,19 @@ that has started in turn, in whatever group or session.
 """
 
 import atexit
+import multiprocessing
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from functools import cache
 from multiprocessing import util
 
 VARIABLE = "COVERTYPE_STARTED_BY"
+MAX_FOLDER = 70  # bytes of the path of a folder in which there is room for sockets
 SECONDS = 10.0  # in which what still starts processes is ended
 
 
@@ -24,7 +27,7 @@ def mark() -> dict[str, str]:
     """Return the variable for the environment of each process that is to end with this one; it starts the keeper."""
     value = f"{os.getpid()}-{secrets.token_hex(8)}"
     keeper = subprocess.Popen(
-        [sys.executable, "-I", __file__, value, util.get_temp_dir()],
+        [sys.executable, "-I", __file__, value, _folder_of_sockets()],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -33,6 +36,14 @@ def mark() -> dict[str, str]:
     )
     atexit.register(_leave, keeper)
     return {VARIABLE: value}
+
+
+def _folder_of_sockets() -> str:
+    """Return the folder that multiprocessing has its sockets in; their paths have at most 107 bytes."""
+    config = multiprocessing.current_process()._config
+    if "tempdir" not in config and len(os.fsencode(tempfile.gettempdir())) > MAX_FOLDER:
+        config["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir="/tmp")
+    return util.get_temp_dir()
 
 
 def _leave(keeper: subprocess.Popen) -> None:
