@@ -58,7 +58,8 @@ def staying(tmp_path):
             start_new_session=True,
         )
         processes.append(process)
-        wait_for(lambda: any("stays" in log.read_text() for log in tmp_path.glob("runs/x/2*/logs/stay.log")), 60)
+        logs = "runs/x/2*/logs/stay.log"
+        wait_for(lambda: sum("stays" in log.read_text() for log in tmp_path.glob(logs)) == len(processes), 60)
         started = [*psutil.Process(process.pid).children(recursive=True)]
         apart = psutil.Process(int((tmp_path / "apart").read_text()))
         return process, {*started, apart}
@@ -73,6 +74,10 @@ def wait_for(happened, seconds):
     while not happened() and time.monotonic() < until:
         time.sleep(0.01)
     assert happened()
+
+
+def alive(processes):
+    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
 def left_behind(tmp_path):
@@ -94,8 +99,7 @@ def test_first_signal_ends_all_that_was_started(staying, tmp_path, numbers, reas
         process.send_signal(number)
         time.sleep(0.01)
     shown = process.communicate(timeout=10)[1]
-    _, alive = psutil.wait_procs(started, timeout=2 - (time.monotonic() - begun))
-    assert alive == []
+    wait_for(lambda: not alive(started), 2 - (time.monotonic() - begun))
     assert process.returncode == 130
     assert Counter(shown.splitlines())[f"Error: {reason}"] == 1
     assert not re.search("Traceback|race condition", shown)
@@ -109,8 +113,7 @@ def test_run_whose_process_was_killed_is_lost_and_the_next_one_sweeps(staying, t
     (record,) = history.of(tmp_path / "runs", "x")[0]
     assert record.status == "running"
     process.kill()
-    _, alive = psutil.wait_procs(started, timeout=2)
-    assert alive == []
+    wait_for(lambda: not alive(started), 2)
     record = runs.load("x", "latest", tmp_path / "runs")
     assert (record.status, record.tasks[0].state) == ("lost", "lost")
     assert re.match(
