@@ -4,6 +4,7 @@ import ast
 import contextlib
 import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,8 +28,15 @@ from pipeline.settings import Settings
 from pipeline.sources import Source
 from steps.shipping import shipped_files
 
+try:
+    import resource
+except ImportError:  # not a POSIX system
+    resource = None
+
 # before Python 3.11.8, parsers in two threads may break each other: github.com/python/cpython/issues/106905
 PARSING = threading.Lock()
+FEW_FILES = 256  # open ones, of which the processes of a run need some dozens
+N_LAST_BYTES = 300  # of a log
 MEMORY = "which often means that the memory ran out"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -147,13 +155,10 @@ class Tasks(Hooks):
         )
         try:
             exit_code, message = self._process(work, command)
-        except warm.Gone:
-            exit_code, message = 1, f"the process that it was forked from was killed, {MEMORY}"
-        if exit_code < 0:
-            name = signal.Signals(-exit_code).name
-            task.error = f"killed by {name}" + (f", {MEMORY}" if name == "SIGKILL" else "")
-        elif exit_code:
-            task.error = message or f"it ended with status {exit_code}"
+        except warm.Gone as gone:
+            exit_code, message = 1, _why_gone(str(gone))
+        if exit_code:
+            task.error = message or _how(exit_code, task.log)
         return exit_code == 0
 
     def _environment(self) -> dict[str, str]:
@@ -211,6 +216,25 @@ class Tasks(Hooks):
         super().stop()
         for process in tuple(self._processes):
             process.kill()
+
+
+def _why_gone(last_words: str) -> str:
+    """Say why the warm process has ended, which a task was to be forked from."""
+    told = "the process that it was forked from has ended" + (f": {last_words}" if last_words else "")
+    n_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else FEW_FILES
+    if n_files < FEW_FILES:
+        return f"{told}. Too many open files: the limit is {n_files:,}. Raise it: ulimit -n 1024"
+    return f"{told}, {MEMORY}"
+
+
+def _how(exit_code: int, log: str) -> str:
+    """Say how a process has ended that did not tell, with the last that it has printed."""
+    how = f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"it ended with status {exit_code}"
+    with contextlib.suppress(OSError):
+        printed = Path(log).read_bytes()[-N_LAST_BYTES:].decode(errors="replace").split("\n")
+        if last := next((line.strip() for line in reversed(printed) if line.strip()), ""):
+            how += f": {last}"
+    return how + (f", {MEMORY}" if exit_code == -signal.SIGKILL or re.search("memory|alloc", how) else "")
 
 
 class IsolatedTasks(Tasks):

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from functools import cache
-from multiprocessing import forkserver, resource_tracker, spawn
+from multiprocessing import forkserver, resource_tracker, spawn, util
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -56,10 +56,15 @@ def _ensure_running() -> None:
     forkserver.set_forkserver_preload([WARM_IMPORTS])
     resource_tracker.ensure_running()  # it would let the signals through again
     own = dict(os.environ)
-    modules = {warm_imports.MODULES: ",".join([WORKER, *sorted(_preloaded)])}
+    mark = keeper.mark()  # it settles where temporary files are
+    modules = {
+        warm_imports.MODULES: ",".join([WORKER, *sorted(_preloaded)]),
+        warm_imports.LOG: _log(),
+        "OPENBLAS_NUM_THREADS": "1",  # each task says how many; and where memory is scarce it would wait for ever
+    }
     # the warm process inherits both; no signal of the terminal is to reach it before it has left its session
     former = signal.pthread_sigmask(signal.SIG_BLOCK, ending.SIGNALS)
-    os.environ.update(ENVIRONMENT | keeper.mark() | modules)
+    os.environ.update(ENVIRONMENT | mark | modules)
     try:
         forkserver.ensure_running()
     finally:
@@ -77,7 +82,19 @@ def is_alive() -> bool:
 
 
 class Gone(Exception):
-    """The warm process was killed before or while it was to start another."""
+    """The warm process has ended before its time, and so what was forked from it; the message is the last it said."""
+
+
+def _log() -> str:
+    return os.path.join(util.get_temp_dir(), "warm.log")
+
+
+def _last_words() -> str:
+    try:
+        with open(_log(), encoding="utf-8", errors="replace") as log:
+            return log.read().strip().rpartition("\n")[2][-300:]
+    except OSError:
+        return ""
 
 
 @cache
@@ -103,7 +120,7 @@ class Process:
             arguments: Its arguments but the last, which is a connection for a message.
 
         Raises:
-            Gone: the warm process was killed meanwhile.
+            Gone: the warm process has ended meanwhile.
         """
         context = multiprocessing.get_context(START_METHOD)
         self._message, sender = context.Pipe(duplex=False)
@@ -112,9 +129,10 @@ class Process:
             spawn.get_preparation_data = _preparation_without_main
             try:
                 _ensure_running()
+                self._forked_from = _SERVER._forkserver_pid
                 self._process.start()
             except (ConnectionError, EOFError):
-                raise Gone from None
+                raise Gone(_last_words()) from None
             finally:
                 spawn.get_preparation_data = _PREPARATION
                 sender.close()
@@ -128,7 +146,7 @@ class Process:
         """Wait for the end; return the exit status, negative for a signal, and the message if there was one.
 
         Raises:
-            Gone: the warm process was killed, and so this one.
+            Gone: the warm process has ended, and so this one.
         """
         message = ""
         # a message that fills the pipe has to be taken before the process can end
@@ -138,10 +156,10 @@ class Process:
         wait([self._process.sentinel])
         with _LOCK:
             self._process.join()
-            is_gone = self._process.exitcode == NOT_TOLD and not is_alive()
+            is_gone = self._forked_from != _SERVER._forkserver_pid or not is_alive()
         self._end_group()
-        if is_gone:
-            raise Gone
+        if is_gone and self._process.exitcode == NOT_TOLD:
+            raise Gone(_last_words())
         return self._process.exitcode, message
 
     def _end_group(self) -> None:

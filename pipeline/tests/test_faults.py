@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -91,6 +92,45 @@ def test_task_that_is_killed_is_told_with_the_signal_and_the_item(started, tmp_p
     states = [task["state"] for task in record_of(tmp_path)["tasks"] if task["name"] == "train-model"]
     assert states.count("failed") == 1
     assert len(states) < 7  # nothing new was started
+
+
+def test_warm_process_that_is_killed_is_told_and_the_next_run_has_another(started, tmp_path, local_run):
+    process = started(r"train-model\[\d\] +started", *SLOW)
+    while not (warm := [child for child in psutil.Process(process.pid).children() if child.children()]):
+        time.sleep(0.01)
+    warm[0].kill()
+    shown = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert re.search(r"Error: train-model\[\d\] failed: .*has ended, which often means that the memory ran out", shown)
+    assert "Traceback" not in shown
+    assert record_of(tmp_path)["status"] == "failed"
+    assert local_run(*SLOW[:-1], "max_iter=5").status == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "limit", "told"),
+    [
+        (resource.RLIMIT_AS, 600_000_000, "memory"),
+        (resource.RLIMIT_NOFILE, 14, "Too many open files"),
+        (resource.RLIMIT_FSIZE, 20_000, "File too large|SIGXFSZ"),
+    ],
+)
+def test_what_is_scarce_is_named_and_the_run_is_recorded(tmp_path, what, limit, told):
+    command = [sys.executable, "run.py", "--identifier", "x", "--data", "sample:2000", "--set", "max_iter=2"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "COVERTYPE_RUNS_DIR": str(tmp_path / "runs"), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(what, (limit, limit)),
+    )
+    assert done.returncode in (1, 2)
+    assert re.search(f"Error: .*({told})", done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    assert [json.loads(path.read_text())["status"] for path in tmp_path.glob("runs/x/2*/run.json")] in ([], ["failed"])
+    assert not [*tmp_path.glob("runs/**/*.tmp"), *tmp_path.glob("runs/x/*/tmp")]
 
 
 def test_no_process_outlives_a_run_that_is_killed(started):

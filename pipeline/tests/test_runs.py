@@ -1,6 +1,12 @@
+import json
+import pickle
+import shutil
+from pathlib import Path
+
 import pytest
 
 from pipeline import RequestError, runs
+from pipeline.files import sha256
 from pipeline.runs import Data, Task, load
 
 
@@ -50,6 +56,64 @@ def test_damaged_record_is_told_with_what_is_left(recorded, tmp_path, content, r
         load("x", "latest", tmp_path)
     assert "logs, pipeline.yaml" in str(told.value)
     assert runs.of_job(tmp_path, "any") is None  # others are still looked through
+
+
+def test_model_is_loaded_only_if_it_is_the_one_that_was_recorded(local_run, tmp_path):
+    local_run("--identifier", "x", "--data", "sample:200", "--set", "max_iter=1")
+    run = load("x")
+    file, evil = Path(run.model_file), tmp_path / "evil"
+    evil.write_bytes(pickle.dumps(Evil(str(tmp_path / "executed"))))
+
+    record = (run.folder / "run.json").read_text()
+    (run.folder / "run.json").write_text(record.replace(str(file), str(evil)))
+    with pytest.raises(RequestError, match="is not the one that the run"):
+        load("x").model()
+    changed = json.loads(record) | {"model": str(evil), "sha256": {str(evil): sha256(evil)}}
+    (run.folder / "run.json").write_text(json.dumps(changed))
+    with pytest.raises(RequestError, match="it lies outside of the run"):
+        load("x").model()
+    (run.folder / "run.json").write_text(json.dumps(json.loads(record) | {"sha256": {}}))
+    with pytest.raises(RequestError, match="it has no SHA-256 in its record"):
+        load("x").model()
+
+    (run.folder / "run.json").write_text(record)
+    assert load("x").model()
+    kept = file.read_bytes()
+    for planted in (lambda: shutil.copy(evil, file), lambda: file.symlink_to(evil)):
+        file.unlink()
+        planted()
+        with pytest.raises(RequestError, match="is not the one that the run"):
+            load("x").model()
+    file.unlink()
+    with pytest.raises(RequestError, match="is gone"):
+        load("x").model()
+    file.write_bytes(kept)
+    assert not (tmp_path / "executed").exists()
+
+    predictions = Path(run.task("evaluate-model").outputs["predictions"])
+    run.frame("split-data", "test").to_parquet(predictions)
+    with pytest.raises(RequestError, match="is not the one that the run"):
+        load("x").frame("evaluate-model", "predictions")
+
+
+class Evil:
+    """Executes something when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a/../b", "a\0b"])
+@pytest.mark.parametrize("where", ["name", "path", "outputs"])
+def test_names_in_a_record_stay_in_its_folder(recorded, tmp_path, where, name):
+    record = recorded[-1].folder / "run.json"
+    task = {"name": "a", where: {name: "gs://b/c"} if where == "outputs" else name}
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"tasks": [task]}))
+    with pytest.raises(RequestError, match="expected a name that stays in its folder"):
+        load("x", "latest", tmp_path)
 
 
 def test_run_in_a_notebook_gives_tables_the_model_and_the_report(local_run):
