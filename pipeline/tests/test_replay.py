@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 
 import joblib
 import pytest
@@ -98,6 +99,35 @@ def test_what_is_gone_from_the_run_folder_is_named(trained, capsys):
     (trained.folder / "pipeline.yaml").unlink()
     assert verbs.main(["replay", "x", "latest/combine-models"]) == 2
     assert "pipeline.yaml cannot be read" in capsys.readouterr().err
+
+
+def test_input_from_anywhere_else_is_not_used(trained, tmp_path, capsys):
+    """A step may execute what it is given, as a pickle."""
+    inputs = trained.folder / "inputs" / "evaluate-model.json"
+    given = json.loads(inputs.read_text())
+    (artifact,) = given["artifacts"]["model"]["artifacts"]
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    joblib.dump("evil", evil / "model.joblib")
+    link = trained.folder / "artifacts" / "link"
+    link.symlink_to(evil)
+    for uri in (evil, link, trained.folder / ".." / ".." / ".." / "evil"):
+        artifact["uri"] = str(uri)
+        inputs.write_text(json.dumps(given))
+        assert verbs.main(["replay", "x", "latest/evaluate-model"]) == 2
+        assert f"{uri} is not of the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"artifacts": 3}', "{}", "[" * 10_000, "null", '{"artifacts": {"../../x": {"artifacts": []}}}', "\\x00", ""],
+)
+def test_damaged_inputs_are_told(trained, capsys, content):
+    (trained.folder / "inputs" / "split-data.json").write_text(content)
+    assert verbs.main(["replay", "x", "latest/split-data"]) == 2
+    told = capsys.readouterr().err
+    assert re.search("inputs of split-data cannot be read|did not have", told)
+    assert len(told.splitlines()) <= 5
 
 
 def test_step_that_needs_more_than_the_run_had_is_told(trained, capsys):
