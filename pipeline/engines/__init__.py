@@ -102,10 +102,10 @@ def execute(engine: Engine, parameters: dict[str, Any], run: Run, progress: Prog
     """
     from pipeline.runs import SPEC
 
-    return record(lambda: engine.run(run.folder / SPEC, parameters, run, progress), engine, run)
+    return record(lambda: engine.run(run.folder / SPEC, parameters, run, progress), engine, run, progress)
 
 
-def record(watch: Callable[[], State], engine: Engine, run: Run) -> State:
+def record(watch: Callable[[], State], engine: Engine, run: Run, progress: Progress) -> State:
     """Watch a run to its end and record it with its results; see execute.
 
     Raises:
@@ -124,17 +124,19 @@ def record(watch: Callable[[], State], engine: Engine, run: Run) -> State:
     except KeyboardInterrupt:
         if run.status != "running":
             raise  # a job that was recorded to its end before
-        status = engine.after_interrupt
+        status = engine.after_interrupt if run.job else "cancelled"
         run.error = runs.INTERRUPTED
     except Exception as error:
+        status = run.status if run.job else "failed"  # a job goes on without us
         _tell(error, run)
     run.finish(status)
     if run.status != "running":
         try:
-            results.conclude(run)
+            for note in results.conclude(run):
+                progress.note(f"note: {note}")
         except Exception as error:
             _tell(error, run)
-            run.status = "failed"
+            run.status = status if run.job else "failed"
         run.save()
     return run.status
 
