@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+import requests
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
 from pipeline import RequestError, storage
 from pipeline.check import Check, Failed, NotChecked, make
-from pipeline.engines.vertex_service import LOGIN, Service, first_line, forbidden
+from pipeline.engines.vertex_service import LOGIN, PASSING, Service, first_line, forbidden
 
 
 def online(service: Service) -> list[Check]:
@@ -101,7 +102,7 @@ def service_account(service: Service) -> str:
         may_be_used = service.retried(
             "ask IAM for rights",
             lambda: service.session.post(url, json={"permissions": [permission]}, timeout=30),
-            read=lambda reply: reply.ok and permission in reply.json().get("permissions", ()),
+            read=lambda reply: permission in _permissions(reply),
         )
     except Exception as error:
         raise NotChecked(f"IAM cannot be asked: {first_line(error)}") from None
@@ -109,3 +110,9 @@ def service_account(service: Service) -> str:
         return f"{account} may be used"
     grant = f"gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU"
     raise Failed(f"you may not use {account}. Ask for: {grant} --role=roles/iam.serviceAccountUser")
+
+
+def _permissions(reply: requests.Response) -> list[str]:
+    if not reply.ok and reply.status_code in PASSING:
+        reply.raise_for_status()
+    return reply.json().get("permissions", []) if reply.ok else []
