@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import cached_property
@@ -60,6 +61,8 @@ class Service:
             raise RequestError(
                 f"--region {self.settings.region!r} is no region of Vertex AI. Near it: {nearest}."
             ) from None
+        # a state that is newer than the SDK is told here
+        warnings.filterwarnings("ignore", "Unrecognized .* enum value", UserWarning)
         for module in ("base", "pipeline_jobs", "pipeline_job_schedules"):  # they print what is told here
             logging.getLogger(f"google.cloud.aiplatform.{module}").setLevel(logging.WARNING)
         return aiplatform
@@ -194,7 +197,7 @@ def may_have_arrived(error: BaseException) -> bool:
         unsent = isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError)
         return not unsent and type(reason).__name__ not in ("NewConnectionError", "NameResolutionError")
     status = _status(error)
-    return status is None or status >= 500 or (status < 500 and not _says_so(error))
+    return status is None or status >= 500 or status in PASSING or not _says_so(error)
 
 
 def is_own(error: BaseException) -> bool:

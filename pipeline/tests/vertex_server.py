@@ -606,7 +606,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.service.requests.append((self.command, self.path, body))
             fault = self.service.take_fault(self.command, self.path)
         status, content = 200, b""
-        if not fault or fault.get("act") or fault["status"] == 200:
+        if not fault or fault.get("act") or (fault["status"] == 200 and "body" not in fault):
             if is_storage:
                 status, content = self.service.forward(self.command, self.path, self.headers, raw)
             else:
