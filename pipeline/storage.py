@@ -47,9 +47,8 @@ def find(uri: str) -> "list[Blob]":
     """
     bucket, pattern = split(uri)
     if uri.endswith("/"):
-        names = (
-            (blob, blob.name.rpartition("/")[2]) for blob in client().list_blobs(bucket, prefix=pattern, retry=_retry())
-        )
+        below = client().list_blobs(bucket, prefix=pattern, retry=_retry())
+        names = ((blob, blob.name.rpartition("/")[2]) for blob in below)
         return sorted((blob for blob, name in names if name and name[0] not in "_."), key=lambda blob: blob.name)
     if not any(character in pattern for character in "*?["):
         blob = client().bucket(bucket).get_blob(pattern, retry=_retry())
@@ -79,9 +78,8 @@ def fetch_all(uri: str, path: Path) -> Path:
         FileNotFoundError: there is neither.
     """
     bucket, name = split(uri)
-    found = [
-        blob.name for blob in client().list_blobs(bucket, prefix=name, retry=_retry()) if not blob.name.endswith("/")
-    ]
+    below = client().list_blobs(bucket, prefix=name, retry=_retry())
+    found = [blob.name for blob in below if not blob.name.endswith("/")]
     if name in found:
         return fetch(uri, path)
     inside = [inner for inner in found if inner.startswith(f"{name}/")]
@@ -110,5 +108,5 @@ def put(path: Path, uri: str) -> bool:
     there = client().bucket(bucket).get_blob(name, retry=_retry())
     if there and there.crc32c == base64.b64encode(checksum.digest()).decode():
         return False
-    client().bucket(bucket).blob(name).upload_from_filename(path, checksum="crc32c")
+    client().bucket(bucket).blob(name).upload_from_filename(path, checksum="crc32c", retry=_retry())
     return True

@@ -457,8 +457,9 @@ class VertexEngine:
             if is_own(error):
                 raise
             raise RequestError(
-                f"the schedule {name} was created, and the former one is there, too: {self.service.explained(error)}\n"
-                "Both will run. Remove them with --unschedule, then give --schedule again."
+                f"the schedule {name} was created, and the former one may be there, too:\n"
+                f"{self.service.explained(error)}\nThen both will run. Remove them with --unschedule, "
+                "then give --schedule again."
             ) from None
         return name, [*islice(CronSim(cron, datetime.now(ZoneInfo(timezone))), 3)]
 

@@ -169,7 +169,7 @@ class Service:
             return f"{line}\nLog in: {LOGIN}"
         if status == 403:
             return f"{line}\n{forbidden(self.settings.project)}\nOr log in as someone else: {LOGIN}"
-        if isinstance(error, api.RetryError) or (may_pass(error) and not _is_unreadable(error)):
+        if may_pass(error) and not _is_unreadable(error):
             return f"the service does not answer: {line}\nTry again later."
         if _is_unreadable(error):
             return f"the answer cannot be read: {line}\nIs there a proxy or a login page in between? Try again later."
@@ -178,7 +178,7 @@ class Service:
 
 def may_pass(error: BaseException) -> bool:
     """Return whether what hindered a call may pass by itself; what cannot be understood may be a proxy's."""
-    if isinstance(error, api.RetryError) or is_own(error):  # a RetryError has been tried for minutes
+    if is_own(error):
         return False
     if isinstance(error, auth.GoogleAuthError):
         return isinstance(error, auth.TransportError)
