@@ -252,8 +252,8 @@ def _limited(what: str, call: Callable[[], Any], limit: float) -> Any:
         try:
             return future.result(min(pause, limit - waited))
         except TimeoutError:
-            if future.done():  # the call's own
-                raise
+            if future.done():  # just now, or the call's own
+                return future.result()
         waited += time.monotonic() - begun
         if waited >= limit:
             raise TimeoutError(f"no answer within {limit:.0f} s")

@@ -1,6 +1,9 @@
 """What a service, a network and whatever lies in between can do to a job: it is never lost and never belied."""
 
+import copy
 import json
+import os
+import random
 import re
 import time
 from types import SimpleNamespace
@@ -562,3 +565,106 @@ def test_error_of_ours_while_following_is_not_the_job_s(submit, monkeypatch):
     done = submit()
     assert (done.status, done.record["status"]) == (1, "running")
     assert "ZeroDivisionError" in done.err
+
+
+def seed():
+    """Return a seed, which is printed; CHAOS_SEED gives one again."""
+    chosen = int(os.environ.get("CHAOS_SEED", time.time_ns() % 1_000_000))
+    print(f"CHAOS_SEED={chosen}")
+    return random.Random(chosen)
+
+
+CALLS = (
+    *BEFORE.values(),
+    CREATE,
+    LOOK,
+    ("POST", "/v2/entries:list"),
+    ("GET", "/storage/v1/b/trees/o"),
+    ("*", "/"),
+)
+
+
+@pytest.mark.slow
+def test_random_faults_lose_no_job_and_belie_none(submit, follow, faulty, capsys, monkeypatch, tmp_path):
+    """Some 60 seconds; each round has some faults of any kind at any call."""
+    monkeypatch.setattr(vertex, "N_TRIES", 5)
+    chance, end, rounds = seed(), time.monotonic() + 60, 0
+    while time.monotonic() < end:
+        rounds += 1
+        asked = []
+        for _ in range(chance.randint(1, 4)):
+            call, kind = chance.choice(CALLS), chance.choice([*UNREADABLE, *SILENT, "401", "403", "400", *LOST])
+            if "cut" in (FAULTS | LOST)[kind] and "storage" in call[1]:  # which the SDK tries again for 15 s
+                continue
+            asked.append((*call, kind, chance.choice([1, 2, 6, ALWAYS]), chance.randint(0, 3)))
+            faulty.fail(*call, **(FAULTS | LOST)[kind], times=asked[-1][3], after=asked[-1][4])
+        done = submit(*chance.choice([(), ("--no-wait",)]), name=chance.choice(["adding", "failing"]))
+        told = f"{asked}\n{done.status}\n{done.out}\n{done.err}"
+        assert done.status in (0, 1, 2), told
+        records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("x/2*/run.json")]
+        for job in done.created:
+            (record,) = [record for record in records if record["job"] and record["job"].endswith(f"/{job}")]
+            state = faulty.jobs()[job].lower()
+            assert record["status"] in ("running", state), told
+            faulty.mend()
+            assert follow(record["job"]).status == (0 if faulty.jobs()[job] == "SUCCEEDED" else 1), told
+            assert read(done)["status"] == faulty.jobs()[job].lower(), told
+        if not done.created:
+            assert done.status == 2 or done.record["status"] == "running", told
+        faulty.mend()
+        capsys.readouterr()
+    with capsys.disabled():
+        print(f"{rounds} rounds")
+
+
+OTHERS = (None, 17, -1.5, "x", "", [], {}, [None], {"a": [1]}, "9" * 400, True, "PIPELINE_STATE_DREAMING", "\x1b[31m")
+
+
+def mutated(answer, chance):
+    """Return an answer as text, with one to three places of it changed or gone, or cut."""
+    whole = copy.deepcopy(answer)
+    for _ in range(chance.randint(1, 3)):
+        inner, outer, place = whole, None, None
+        while isinstance(inner, dict | list) and inner and (outer is None or chance.random() < 0.8):
+            keys = [*inner] if isinstance(inner, dict) else range(len(inner))
+            outer, place = inner, chance.choice(keys)
+            inner = outer[place]
+        if outer is None:
+            continue
+        if chance.random() < 0.3:
+            del outer[place]
+        else:
+            outer[place] = chance.choice(OTHERS)
+    text = json.dumps(whole)
+    return text if chance.random() < 0.9 else text[: chance.randrange(len(text))]
+
+
+@pytest.mark.parametrize("times", [30, *slow(500)])
+def test_changed_answers_end_in_no_traceback(submit, follow, faulty, capsys, monkeypatch, tmp_path, times):
+    monkeypatch.setattr(vertex, "N_TRIES", 2)
+    chance = seed()
+    done = submit()
+    assert submit(*SCHEDULE).status == 0
+    job = done.record["job"]
+    base = "/v1/projects/demo/locations/us-central1"
+    answers = {
+        LOOK: faulty._ask(f"{base}/pipelineJobs/{job.rpartition('/')[2]}"),
+        BEFORE["jobs"]: faulty._ask(f"{base}/pipelineJobs?pageSize=1"),
+        ("GET", "/schedules?"): faulty._ask(f"{base}/schedules?pageSize=100"),
+    }
+    for number in range(times):
+        call = chance.choice([*answers, LOOK, LOOK, LOOK])
+        text = mutated(answers[call], chance)
+        faulty.fail(*call, 200, body=text, times=3)  # an unknown state would be watched for ever
+        if call == LOOK:
+            elsewhere = chance.random() < 0.5
+            monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / (f"other-{number}" if elsewhere else "runs")))
+            told = follow(job)
+        else:
+            told = submit("--check") if call == BEFORE["jobs"] else submit("--unschedule")
+        assert told.status in (0, 1, 2), text
+        assert "Traceback" not in told.err, text
+        for path in tmp_path.rglob("run.json"):
+            assert json.loads(path.read_text())["status"] in ("succeeded", "running"), text
+        assert not list(tmp_path.rglob("error.log")), text
+        faulty.mend()
