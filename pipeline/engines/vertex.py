@@ -143,8 +143,9 @@ class VertexEngine:
         with self.service.told("the submission failed"):
             experiment = None
             if self.experiment:
+                sdk = self.service.sdk
                 experiment = self.service.retried(
-                    "find the experiment", lambda: self.service.sdk.Experiment.get_or_create(run.identifier)
+                    "find the experiment", lambda: sdk.Experiment.get_or_create(run.identifier)
                 )
         job_id = self.job_id(run)
         job = self._job(spec, parameters, run, job_id)
@@ -294,9 +295,8 @@ class VertexEngine:
 
         with self.service.told("the job was not cancelled"):
             try:
-                self.service.retried(
-                    "cancel the job", lambda: self.service.jobs.cancel_pipeline_job(name=name), failed=failed
-                )
+                jobs = self.service.jobs
+                self.service.retried("cancel the job", lambda: jobs.cancel_pipeline_job(name=name), failed=failed)
             except api.BadRequest:  # it has ended: by an earlier try, where the answer to that was lost
                 if not may_be_asked or "CANCEL" not in self._get(name, read=_state):
                     raise
@@ -350,8 +350,10 @@ class VertexEngine:
         return run
 
     def _get(self, name: str, read: Callable[[Any], Any] = lambda job: job, attempts: int = 5) -> Any:
-        look = lambda: self.service.jobs.get_pipeline_job(name=name)  # noqa: E731
-        return self.service.retried("look at the job", look, read=read, attempts=attempts)
+        jobs = self.service.jobs  # made before the time of the call begins
+        return self.service.retried(
+            "look at the job", lambda: jobs.get_pipeline_job(name=name), read=read, attempts=attempts
+        )
 
     def _update(
         self,
@@ -515,6 +517,7 @@ class VertexEngine:
                 self.service.retried("remove the schedule", schedule.delete)
 
     def _schedules(self, identifier: str, pipeline: str) -> list[Any]:
+        assert self.service.sdk  # before the time of the call begins
         return self.service.retried("list the schedules", lambda: self._listed(identifier, pipeline))
 
     def _listed(self, identifier: str, pipeline: str) -> list[Any]:

@@ -49,10 +49,10 @@ def credentials(service: Service) -> str:
 
 
 def api_is_on(service: Service) -> str:
-    project, region = service.settings.project, service.settings.region
+    project, region, jobs = service.settings.project, service.settings.region, service.jobs
     try:
         service.retried(
-            "list jobs", lambda: service.jobs.list_pipeline_jobs(request={"parent": service.parent, "page_size": 1})
+            "list jobs", lambda: jobs.list_pipeline_jobs(request={"parent": service.parent, "page_size": 1})
         )
     except api.Forbidden as error:
         if "SERVICE_DISABLED" in str(error) or "has not been used" in str(error):

@@ -63,7 +63,7 @@ SILENT = {
     "503 with a text as error": {"status": 503, "body": '{"error": "x"}'},
     "504": {"status": 504},
     "reset": {"status": 503, "drop": True},
-    "hang": {"status": 503, "hang": 0.5},
+    "hang": {"status": 503, "hang": 0.8},
 }
 REFUSED = {
     "400": {"status": 400},
@@ -100,7 +100,14 @@ def faulty(vertex, monkeypatch):
     """The played service with its faults, Cloud Storage behind it, and little patience."""
     monkeypatch.setenv("COVERTYPE_POLL_SECONDS", "0.01")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", vertex.url)
-    monkeypatch.setattr(vertex_service, "TIME_LIMIT", 0.2)
+    fail = vertex.fail
+
+    def hurried(*arguments, **options):
+        if "hang" in options:
+            monkeypatch.setattr(vertex_service, "TIME_LIMIT", 0.5)
+        fail(*arguments, **options)
+
+    monkeypatch.setattr(vertex, "fail", hurried)
     storage.client.cache_clear()
     yield vertex
     vertex.mend()
@@ -515,9 +522,8 @@ def test_what_is_no_job_is_told(faulty, follow, job):
 
 def test_what_takes_long_is_told(submit, faulty, monkeypatch):
     monkeypatch.setattr(vertex_service, "PATIENCE", 0.01)
-    monkeypatch.setattr(vertex_service, "TIME_LIMIT", 5)
-    faulty.fail(*CREATE, 200, hang=0.3)
-    faulty.fail(*LOOK, 200, hang=0.3)
+    faulty.fail(*CREATE, 200, hang=0.2)
+    faulty.fail(*LOOK, 200, hang=0.2)
     faulty.fail("GET", "/pipelineJobs?", 503, message="Busy.", times=4)
     done = submit()
     assert done.record["status"] == "succeeded"
@@ -634,7 +640,7 @@ def mutated(answer, chance):
         if chance.random() < 0.3:
             del outer[place]
         else:
-            outer[place] = chance.choice(OTHERS)
+            outer[place] = copy.deepcopy(chance.choice(OTHERS))
     text = json.dumps(whole)
     return text if chance.random() < 0.9 else text[: chance.randrange(len(text))]
 
