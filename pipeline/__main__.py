@@ -89,7 +89,7 @@ def follow(
     nodes = graph.nodes(graph.load(run.folder / "pipeline.yaml"))
     console.show(f"Job    {run.url}\nRun    {console.near(run.folder)}")
     with console.progress(run, nodes) as progress:
-        engines.record(lambda: engine.follow(run, nodes, progress), run)
+        engines.record(lambda: engine.follow(run, nodes, progress), run, progress)
     (console.show_json if as_json else console.show_result)(run)
     raise typer.Exit(run.exit_status)
 

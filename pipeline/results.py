@@ -5,13 +5,14 @@ No step has to have such outputs. One of such a name without what is expected of
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline import RequestError, files, history, report, storage
 from pipeline.runs import Artifact, Run, Task
+from steps.tables.schema import read_schema
 
 
 @dataclass(frozen=True)
@@ -41,30 +42,67 @@ OF_CLASSES = ("rows", "precision", "recall", "f1")
 MORE_OF_CLASSES = ("average_precision", "rest_precision", "rest_recall", "rest_f1", "rest_average_precision")
 
 
-def conclude(run: Run) -> None:
-    """Fill in the results of a run that has ended, and complete its report."""
-    for dataset in _taken(run, "dataset"):
-        run.data.rows = int(dataset.metadata["rows"])
-    for test in _taken(run, "test"):
-        run.data.duplicates = int(test.metadata["duplicates_in_train"])
-    for schema in _taken(run, "schema"):
-        run.schema_file = schema.uri
+def conclude(run: Run) -> list[str]:
+    """Fill in the results of a run that has ended, and complete its report.
+
+    Returns:
+        What could not be taken of its outputs, in words.
+    """
+    notes: list[str] = []
+    for name, take in {"dataset": _take_rows, "test": _take_duplicates, "schema": _take_schema}.items():
+        _take(run, name, take, notes)
     classes: list[str] = []
-    # one that names its classes last, so that it stands before others
-    for model in sorted(_taken(run, "model"), key=lambda model: bool(_classes(model))):
-        run.model_file, classes = f"{model.uri}/{model.metadata['file']}", _classes(model)
+
+    def take_model(run: Run, model: Artifact) -> None:
+        run.model_file = f"{model.uri}/{model.metadata['file']}"
         _record_sha256(run, run.model_file, model)
-    for predictions in _taken(run, "predictions"):
-        _record_sha256(run, predictions.uri, predictions)
+        classes[:] = _classes(model)
+
+    # one that names its classes last, so that it stands before others
+    _take(run, "model", take_model, notes, order=lambda model: bool(_classes(model)))
+    _take(run, "predictions", _take_predictions, notes)
     run.metrics = _metrics(run.tasks, classes) or None
-    for page in _taken(run, "report"):
-        _keep_report(run, page.uri)
+    _take(run, "report", _keep_report, notes)
+    return notes
+
+
+def _take(
+    run: Run,
+    name: str,
+    take: Callable[[Run, Artifact], None],
+    notes: list[str],
+    order: Callable[[Artifact], Any] = lambda _: 0,
+) -> None:
+    """Take what a run has of the outputs of a name; one that cannot be taken costs no more than itself."""
+    for output in sorted(_taken(run, name), key=order):
+        try:
+            take(run, output)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            notes.append(f"the {name} of {run.run_id} cannot be used: {reason}")
+
+
+def _take_rows(run: Run, dataset: Artifact) -> None:
+    run.data.rows = int(dataset.metadata["rows"])
+
+
+def _take_duplicates(run: Run, test: Artifact) -> None:
+    run.data.duplicates = int(test.metadata["duplicates_in_train"])
+
+
+def _take_schema(run: Run, schema: Artifact) -> None:
+    if not storage.is_object(schema.uri):
+        read_schema(schema.uri).all_notes()  # as those who show it will
+    run.schema_file = schema.uri
 
 
 def _taken(run: Run, name: str) -> list[Artifact]:
     """Return the outputs of that name with what is expected of it, in the order of their tasks: the last one counts."""
     outputs = (task.artifacts[name] for task in run.tasks if _is_single(task) and name in task.artifacts)
-    return [output for output in outputs if _fits(output, EXPECTED[name])]
+    # a job's files are in a bucket: a path that it names would be one of this machine
+    return [
+        output for output in outputs if _fits(output, EXPECTED[name]) and (not run.job or storage.is_object(output.uri))
+    ]
 
 
 def _is_single(task: Task) -> bool:
@@ -76,9 +114,12 @@ def _fits(output: Artifact, expected: Expected) -> bool:
         return False
     if not all(_is(output.metadata.get(key), kind) for key, kind in expected.metadata.items()):
         return False
-    if expected.file is None or storage.is_object(output.uri):
+    if expected.file is None:
         return True
-    return Path(output.uri, output.metadata.get(expected.file, "")).is_file()
+    inside = Path(output.metadata.get(expected.file, ""))
+    if inside.is_absolute() or ".." in inside.parts:
+        return False
+    return storage.is_object(output.uri) or Path(output.uri, inside).is_file()
 
 
 def _is(value: object, kind: type) -> bool:
@@ -92,6 +133,10 @@ def _classes(model: Artifact) -> list[str]:
     return classes if isinstance(classes, list) and all(isinstance(name, str) for name in classes) else []
 
 
+def _take_predictions(run: Run, predictions: Artifact) -> None:
+    _record_sha256(run, predictions.uri, predictions)
+
+
 def _record_sha256(run: Run, uri: str, artifact: Artifact) -> None:
     """Record the SHA-256 of a file that is loaded later: of an object, what its step tells of it."""
     told = artifact.metadata.get("sha256")
@@ -102,20 +147,22 @@ def _record_sha256(run: Run, uri: str, artifact: Artifact) -> None:
         run.sha256[uri] = told
 
 
-def _keep_report(run: Run, uri: str) -> None:
+def _keep_report(run: Run, page: Artifact) -> None:
     path = run.folder / "report.html"
-    if not storage.is_object(uri):
-        shutil.copyfile(uri, path)
-    elif storage.find(uri):
-        storage.fetch(uri, path)
-    else:  # a folder
+    if not storage.is_object(page.uri):
+        shutil.copyfile(page.uri, path)
+    elif storage.find(page.uri):
+        storage.fetch(page.uri, path)
+    elif storage.find(f"{page.uri}/"):  # a folder
         return
+    else:
+        raise FileNotFoundError(f"there is no object {page.uri}")
     run.report = str(path)
     try:
-        page = path.read_text("utf-8")
+        text = path.read_text("utf-8")
     except UnicodeDecodeError:  # it has no places of ours
         return
-    path.write_text(report.complete(page, run, history.former(run)), encoding="utf-8")
+    files.write(path, report.complete(text, run, history.former(run)))
 
 
 def _metrics(tasks: list[Task], classes: list[str]) -> dict[str, Any]:
@@ -220,9 +267,11 @@ def own(run: Run) -> dict[str, Any]:
 
 
 def of_classes(run: Run) -> dict[str, tuple[Any, ...]]:
-    """Return the rows, precision, recall and F1 of each class; none where the run has not all of them."""
+    """Return the rows, precision, recall and F1 of each class; none where the run has not all of them as numbers."""
     columns = [(run.metrics or {}).get(name) for name in OF_CLASSES]
     if not all(isinstance(column, dict) and column.keys() == columns[0].keys() for column in columns):
+        return {}
+    if not all(is_number(value) for column in columns for value in column.values()):
         return {}
     return {name: tuple(column[name] for column in columns) for name in columns[0]}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from google.api_core.retry import Retry
     from google.cloud.storage import Blob, Client
 
 
@@ -18,6 +19,14 @@ def client(project: str | None = None) -> "Client":
 
     anonymous = AnonymousCredentials() if os.environ.get("STORAGE_EMULATOR_HOST") else None
     return Client(project=project, credentials=anonymous)
+
+
+@cache
+def _retry() -> "Retry":
+    """Return for how long to try again what has not come: not two minutes, as the SDK does in silence."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(15)
 
 
 def is_object(uri: str) -> bool:
@@ -38,13 +47,14 @@ def find(uri: str) -> "list[Blob]":
     """
     bucket, pattern = split(uri)
     if uri.endswith("/"):
-        names = ((blob, blob.name.rpartition("/")[2]) for blob in client().list_blobs(bucket, prefix=pattern))
+        below = client().list_blobs(bucket, prefix=pattern, retry=_retry())
+        names = ((blob, blob.name.rpartition("/")[2]) for blob in below)
         return sorted((blob for blob, name in names if name and name[0] not in "_."), key=lambda blob: blob.name)
     if not any(character in pattern for character in "*?["):
-        blob = client().bucket(bucket).get_blob(pattern)
+        blob = client().bucket(bucket).get_blob(pattern, retry=_retry())
         return [blob] if blob else []
     prefix = pattern[: min(pattern.find(character) for character in "*?[" if character in pattern)]
-    blobs = client().list_blobs(bucket, prefix=prefix)
+    blobs = client().list_blobs(bucket, prefix=prefix, retry=_retry())
     return sorted((blob for blob in blobs if fnmatch.fnmatchcase(blob.name, pattern)), key=lambda blob: blob.name)
 
 
@@ -54,7 +64,7 @@ def fetch(uri: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        client().bucket(bucket).blob(name).download_to_filename(temporary)
+        client().bucket(bucket).blob(name).download_to_filename(temporary, retry=_retry())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -68,7 +78,8 @@ def fetch_all(uri: str, path: Path) -> Path:
         FileNotFoundError: there is neither.
     """
     bucket, name = split(uri)
-    found = [blob.name for blob in client().list_blobs(bucket, prefix=name) if not blob.name.endswith("/")]
+    below = client().list_blobs(bucket, prefix=name, retry=_retry())
+    found = [blob.name for blob in below if not blob.name.endswith("/")]
     if name in found:
         return fetch(uri, path)
     inside = [inner for inner in found if inner.startswith(f"{name}/")]
@@ -94,8 +105,8 @@ def put(path: Path, uri: str) -> bool:
         while block := file.read(1 << 20):
             checksum.update(block)
     bucket, name = split(uri)
-    there = client().bucket(bucket).get_blob(name)
+    there = client().bucket(bucket).get_blob(name, retry=_retry())
     if there and there.crc32c == base64.b64encode(checksum.digest()).decode():
         return False
-    client().bucket(bucket).blob(name).upload_from_filename(path, checksum="crc32c")
+    client().bucket(bucket).blob(name).upload_from_filename(path, checksum="crc32c", retry=_retry())
     return True

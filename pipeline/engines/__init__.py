@@ -101,10 +101,10 @@ def execute(engine: Engine, parameters: dict[str, Any], run: Run, progress: Prog
     """
     from pipeline.runs import SPEC
 
-    return record(lambda: engine.run(run.folder / SPEC, parameters, run, progress), run)
+    return record(lambda: engine.run(run.folder / SPEC, parameters, run, progress), run, progress)
 
 
-def record(watch: Callable[[], State], run: Run) -> State:
+def record(watch: Callable[[], State], run: Run, progress: Progress) -> State:
     """Watch a run to its end and record it with its results; see execute.
 
     Raises:
@@ -125,14 +125,16 @@ def record(watch: Callable[[], State], run: Run) -> State:
         run.interrupt(str(end) or ending.SIGNALS[signal.SIGINT])
         return run.status
     except Exception as error:
+        status = run.status if run.job else "failed"  # a job goes on without us
         _tell(error, run)
     run.finish(status)
     if run.status != "running":
         try:
-            results.conclude(run)
+            for note in results.conclude(run):
+                progress.note(f"note: {note}")
         except Exception as error:
             _tell(error, run)
-            run.status = "failed"
+            run.status = status if run.job else "failed"
         run.save()
     return run.status
 

@@ -1,8 +1,11 @@
 """The Vertex AI engine: the compiled spec as a PipelineJob, submitted, followed, cancelled and scheduled."""
 
+import contextlib
 import importlib.metadata
+import math
 import re
 import time
+from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -12,22 +15,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-import requests
 import yaml
 from cronsim import CronSim
 from google.api_core import exceptions as api
-from google.auth import exceptions as auth
 
 from pipeline import RequestError, check, graph, runs, sources
 from pipeline.check import Check, make
 from pipeline.engines import Progress, vertex_checks
 from pipeline.engines.interpreter import SUCCEEDED, Ended, Values
 from pipeline.engines.interpreter.results import addressed, of_dag, of_loop
-from pipeline.engines.interpreter.values import typed
-from pipeline.engines.vertex_service import PASSING, Service, first_line
+from pipeline.engines.interpreter.values import SpecError, typed
+from pipeline.engines.vertex_service import Service, Unreadable, first_line, is_own, may_have_arrived, may_pass
 from pipeline.loading import short_name
+from pipeline.profiles import PROFILES
 from pipeline.runs import Run, State, Task
-from pipeline.settings import Settings
+from pipeline.settings import Settings, _identifier
 from pipeline.sources import Source
 
 if TYPE_CHECKING:
@@ -48,7 +50,11 @@ TASK_STATES: dict[str, State] = {
     "CANCELLING": "cancelled",
     "CANCELLED": "cancelled",
 }
+GOING_ON = {f"PIPELINE_STATE_{name}" for name in ("QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")}
+NOT_BEGUN = {"PENDING", "NOT_TRIGGERED"}
 N_LOG_LINES = 20
+N_TRIES = 20  # to look at a job, one after another in vain, before it is left alone: about a quarter of an hour
+N_LOOKS = 3  # for a job whose creation was not answered, before it is taken as not there
 
 
 class VertexEngine:
@@ -90,14 +96,18 @@ class VertexEngine:
     def place(self, source: Source) -> tuple[Source, str]:
         """Upload files into the bucket, unless they are there; see pipeline.engines.Engine."""
         with self.service.told("the data was not uploaded"):
-            placed, sent = self.service.retried(lambda: sources.upload(source, self.settings.bucket))
+            placed, sent = self.service.retried(
+                "upload the data", lambda: sources.upload(source, self.settings.bucket), limit=math.inf
+            )
         return placed, f"{'uploaded to' if sent else 'is in'} {placed.uri}" if source.files else ""
 
     def place_file(self, uri: str) -> str:
         """Upload a file into the bucket, unless it is there; see pipeline.engines.Engine."""
         with self.service.told("the earlier run's schema was not uploaded"):
             return self.service.retried(
-                lambda: sources.place_file(uri, self.settings.bucket, self.settings.runs_dir / ".data")
+                "upload the schema",
+                lambda: sources.place_file(uri, self.settings.bucket, self.settings.runs_dir / ".data"),
+                limit=math.inf,
             )
 
     def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
@@ -113,34 +123,85 @@ class VertexEngine:
 
     def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
         """Submit a compiled pipeline and follow it to its end; see pipeline.engines.Engine."""
-        self.submit(spec, parameters, run)
+        is_there = self.submit(spec, parameters, run)
         progress.submitted(run)
-        return self.follow(run, graph.nodes(graph.load(spec)), progress) if self.wait else "running"
+        if not (is_there and self.wait):
+            return "running"
+        return self.follow(run, graph.nodes(graph.load(spec)), progress, is_new=True)
 
-    def submit(self, spec: Path, parameters: dict[str, Any], run: Run) -> None:
-        """Submit a compiled pipeline.
+    def submit(self, spec: Path, parameters: dict[str, Any], run: Run) -> bool:
+        """Submit a compiled pipeline, and return whether the job is known to be there; if not, the run's error says so.
+
+        Its name is recorded before the service is asked for it: whatever becomes of the answer, the job can be followed
+        and cancelled.
 
         Raises:
             RequestError: the service refused it or could not be reached, and no job was created.
         """
-        job_id = self.job_id(run)
         with self.service.told("the submission failed"):
-            experiment = self.service.sdk.Experiment.get_or_create(run.identifier) if self.experiment else None
-            job = self._job(spec, parameters, run, job_id)
-            tries = 0
-
-            def create() -> None:
-                nonlocal tries
-                tries += 1
-                try:
-                    job.submit(self.settings.service_account, experiment)
-                except api.Conflict:
-                    if tries == 1:
-                        raise  # else an earlier try got through, though its answer did not
-
-            self.service.retried(create)
-        run.job, run.url = f"{self.service.parent}/pipelineJobs/{job_id}", self.url(job_id)
+            experiment = None
+            if self.experiment:
+                sdk = self.service.sdk
+                experiment = self.service.retried(
+                    "find the experiment", lambda: sdk.Experiment.get_or_create(run.identifier)
+                )
+        job_id = self.job_id(run)
+        job = self._job(spec, parameters, run, job_id)
+        run.job, run.url = self.resource_name(job_id), self.url(job_id)
         run.save()
+        if not self._create(job, run):
+            return False
+        if experiment:
+            try:
+                self.service.retried("log to the experiment", lambda: job.associate(experiment))
+            except Exception as error:  # the job runs all the same
+                run.error = f"the job is not in the experiment {run.identifier}: {first_line(error)}"
+        return True
+
+    def _create(self, job: "Job", run: Run) -> bool:
+        """Create the job of a run; see submit."""
+        may_be_there = False
+
+        def failed(error: Exception) -> None:
+            nonlocal may_be_there
+            may_be_there = may_be_there or may_have_arrived(error)
+
+        try:
+            self.service.retried(
+                "create the job", lambda: job.create(self.settings.service_account), read=_named, failed=failed
+            )
+        except Exception as error:
+            exists = isinstance(error, api.Conflict) and not may_pass(error)
+            if may_be_there and not exists:
+                try:
+                    self._look_for(run.job)
+                    return True
+                except api.NotFound:
+                    may_be_there = False
+                except Exception:
+                    run.error = (
+                        f"it is not known whether the job was created: {first_line(error)}\n"
+                        "Follow it to see; where there is no such job, nothing was started."
+                    )
+                    return False
+            if not may_be_there:
+                run.job = run.url = None
+                if exists:
+                    raise RequestError(
+                        "the submission failed: a job of this id exists. Run the command again for a new id."
+                    ) from None
+                self.service.refuse("the submission failed", error)
+        return True
+
+    def _look_for(self, name: str) -> None:
+        for look in range(N_LOOKS):
+            try:
+                self._get(name)
+                return
+            except api.NotFound:  # a creation that takes its time may yet end
+                if look + 1 == N_LOOKS:
+                    raise
+            time.sleep(self.settings.poll_seconds)
 
     def _job(self, spec: Path, parameters: dict[str, Any], run: Run, job_id: str) -> "Job":
         assert self.service.sdk  # it settles where the job goes
@@ -157,46 +218,97 @@ class VertexEngine:
             failure_policy="fast",
         )
 
-    def follow(self, run: Run, nodes: list[graph.Node], progress: Progress) -> State:
+    def follow(self, run: Run, nodes: list[graph.Node], progress: Progress, *, is_new: bool = False) -> State:
         """Follow a job to its end, record its tasks, and return how it ended.
 
+        What cannot be read or is not answered is asked for again; of a job that cannot be watched any more nothing is
+        said but that.
+
+        Args:
+            run: The record of the job.
+            nodes: The tasks of its spec.
+            progress: Is told of each task.
+            is_new: Whether the job has just been submitted.
+
         Raises:
-            RequestError: the job is recorded to its end and cannot be asked again; nothing of the record has changed.
+            RequestError: the job is recorded to its end and cannot be asked again, or there is no such job; nothing of
+                the record has changed.
         """
-        tasks: dict[int, Task] | None = None
-        while True:
-            try:
-                job = self._get(run.job)
-            except (*PASSING, api.GoogleAPICallError, auth.GoogleAuthError) as error:
-                if run.status != "running":
-                    raise RequestError(f"the job cannot be watched again: {first_line(error)}") from None
-                run.error = f"the job cannot be watched any more: {first_line(error)}"
-                return "running"
+        former, tasks, told = run.model_copy(), None, set()
+        is_whole = False  # whether an answer has been taken in
+
+        def take_in(job: Any) -> SimpleNamespace:
+            nonlocal tasks
+            _named(job.name)
             if tasks is None:  # in place of what was known when it was followed before
                 tasks, run.tasks, run.status, run.error = {}, [], "running", None
-            self._update(job, nodes, tasks, run, progress)
-            if job.state.name in JOB_STATES:
+            self._update(job, nodes, tasks, run, progress, told)
+            return SimpleNamespace(state=_state(job), end=job.end_time, message=job.error.message)
+
+        while True:
+            try:
+                seen = self._get(run.job, read=take_in, attempts=N_TRIES)
+            except Exception as error:
+                if is_own(error):
+                    raise
+                is_gone = isinstance(error, api.NotFound)
+                reason = f"there is no job {run.job}; it was deleted or never created" if is_gone else None
+                reason = reason or self.service.explained(error)
+                if not is_whole and not is_new and (is_gone or former.status != "running"):
+                    run.tasks, run.status, run.error = former.tasks, former.status, former.error
+                    if tasks is not None:
+                        run.save()
+                    raise RequestError(f"the job cannot be watched again: {reason}") from None
+                run.error = f"the job cannot be watched any more: {reason}"
+                return "running"
+            is_whole = True
+            if seen.state in JOB_STATES:
                 break
-            if job.state.name == "PIPELINE_STATE_PAUSED":
+            if seen.state == "PIPELINE_STATE_PAUSED":
                 run.error = f"the job is paused. Resume it at {run.url} and follow it again."
                 return "running"
+            if seen.state not in GOING_ON | told:
+                told.add(seen.state)
+                progress.note(f"The job is in {seen.state}, which is unknown here. Watching on.")
             time.sleep(self.settings.poll_seconds)
-        run.finished = job.end_time
-        spec = graph.load(run.folder / runs.SPEC)
-        succeeded = {task.path: task for task in run.tasks if task.state == "succeeded"}
-        run.outputs = addressed(_returned(spec, spec["root"], succeeded), spec["root"])
-        if job.error.message and not any(task.state == "failed" for task in tasks.values()):
-            run.error = job.error.message
-        return JOB_STATES[job.state.name]
+        ended = JOB_STATES[seen.state]
+        run.finished = seen.end
+        try:
+            spec = graph.load(run.folder / runs.SPEC)
+            succeeded = {task.path: task for task in run.tasks if task.state == "succeeded"}
+            run.outputs = addressed(_returned(spec, spec["root"], succeeded), spec["root"])
+        except Exception as error:  # the job has ended as it has
+            progress.note(f"note: what the pipeline returns is not recorded: {type(error).__name__}: {error}")
+        if ended != "succeeded" and not any(task.state == "failed" for task in run.tasks):
+            run.error = seen.message or f"the job was {ended}, and the service gave no reason. Look at {run.url}"
+        return ended
 
     def cancel(self, job: str) -> None:
         """Ask the service to cancel a job."""
+        name, may_be_asked = self.resource_name(job), False
+
+        def failed(error: Exception) -> None:
+            nonlocal may_be_asked
+            may_be_asked = may_be_asked or may_have_arrived(error)
+
         with self.service.told("the job was not cancelled"):
-            self.service.retried(lambda: self.service.jobs.cancel_pipeline_job(name=self.resource_name(job)))
+            try:
+                jobs = self.service.jobs
+                self.service.retried("cancel the job", lambda: jobs.cancel_pipeline_job(name=name), failed=failed)
+            except api.BadRequest:  # it has ended: by an earlier try, where the answer to that was lost
+                if not may_be_asked or "CANCEL" not in self._get(name, read=_state):
+                    raise
 
     def resource_name(self, job: str) -> str:
-        """Return the whole name of a job that is named by its id or its whole name."""
-        return job if "/" in job else f"{self.service.parent}/pipelineJobs/{job}"
+        """Return the whole name of a job that is named by its id or its whole name.
+
+        Raises:
+            RequestError: it can be the name of no job.
+        """
+        name = job if "/" in job else f"{self.service.parent}/pipelineJobs/{job}"
+        if not re.fullmatch(r"projects/[\w.:-]+/locations/[\w-]+/pipelineJobs/[\w.-]{1,128}", name, re.ASCII):
+            raise RequestError(f"{job!r:.200} is no job: expected its id or projects/P/locations/L/pipelineJobs/ID.")
+        return name
 
     def recorded(self, job: str) -> Run:
         """Return the record of the run that submitted a job; one is made here if it was submitted elsewhere.
@@ -209,41 +321,59 @@ class VertexEngine:
             return run
         with self.service.told(f"the job {job} cannot be read"):
             found = self._get(name)
-        labels = dict(found.labels)
-        parameters = _plain(found.runtime_config.parameter_values)
-        run = runs.new(
-            runs_dir,
-            identifier=labels.get("identifier", "elsewhere"),
-            pipeline=labels.get("pipeline", found.display_name),
-            engine="vertex",
-            profile=labels.get("profile"),
-            parameters=parameters,
-            data=runs.Data(source=parameters.get("source", ""), fingerprint=parameters.get("fingerprint", "")),
-            job=name,
-            url=self.url(name.rpartition("/")[2]),
-        )
+        labels, parameters = dict(found.labels), _plain(found.runtime_config.parameter_values) or {}
+        data = {key: value for key, value in parameters.items() if isinstance(value, str)}
+        url = self.url(name.rpartition("/")[2])
         with TemporaryDirectory() as folder:
             spec = Path(folder, runs.SPEC)
             spec.write_text(yaml.safe_dump(_plain(found.pipeline_spec)), encoding="utf-8")
             try:
-                graph.load(spec)
-            except RequestError:
+                graph.nodes(graph.load(spec))
+            except Exception:  # none, or half of one
                 raise RequestError(
-                    f"The job {job} has no pipeline spec of its own to follow it by. Look at it there: {run.url}"
+                    f"The job {job} has no pipeline spec of its own to follow it by. Look at it there: {url}"
                 ) from None
+            run = runs.new(
+                runs_dir,
+                identifier=_checked(labels.get("identifier"), _identifier) or "elsewhere",
+                pipeline=_checked(labels.get("pipeline"), _label_value) or "elsewhere",
+                engine="vertex",
+                profile=labels.get("profile") if labels.get("profile") in PROFILES else None,
+                parameters=parameters,
+                data=runs.Data(source=data.get("source", ""), fingerprint=data.get("fingerprint", "")),
+                job=name,
+                url=url,
+            )
             run.begin(spec)
         return run
 
-    def _get(self, name: str) -> Any:
-        return self.service.retried(lambda: self.service.jobs.get_pipeline_job(name=name), attempts=20)
+    def _get(self, name: str, read: Callable[[Any], Any] = lambda job: job, attempts: int = 5) -> Any:
+        jobs = self.service.jobs  # made before the time of the call begins
+        return self.service.retried(
+            "look at the job", lambda: jobs.get_pipeline_job(name=name), read=read, attempts=attempts
+        )
 
-    def _update(self, job: Any, nodes: list[graph.Node], tasks: dict[int, Task], run: Run, progress: Progress) -> None:
+    def _update(
+        self,
+        job: Any,
+        nodes: list[graph.Node],
+        tasks: dict[int, Task],
+        run: Run,
+        progress: Progress,
+        told: set[tuple[int, str]],
+    ) -> None:
         by_name = {name: node for node in nodes for name in (node.display_name, node.name)}
         details = {detail.task_id: detail for detail in job.job_detail.task_details}
         titles = {task.title for task in run.tasks}
         for task_id, detail in details.items():
-            node, state = by_name.get(detail.task_name), TASK_STATES.get(detail.state.name)
-            if node is None or state is None:
+            node, name = by_name.get(detail.task_name), _state(detail)
+            state = TASK_STATES.get(name)
+            if node is None:
+                continue
+            if state is None:
+                if name not in NOT_BEGUN and (task_id, name) not in told:
+                    told.add((task_id, name))
+                    progress.note(f"{node.name} is in {name}, which is unknown here. Watching on.")
                 continue
             task = tasks.get(task_id)
             if task is None:
@@ -255,14 +385,15 @@ class VertexEngine:
                 progress.started(task)
             if task.state == "running" and state != "running":
                 run.keep_inputs(task, _inputs(detail))
-                task.state, task.cached = state, detail.state.name == "SKIPPED"
+                outputs = {name: list_.artifacts[0] for name, list_ in detail.outputs.items() if list_.artifacts}
+                artifacts = {name: _artifact(artifact) for name, artifact in outputs.items()}
+                values = _values(detail, "output:")
                 if detail.start_time and detail.end_time:
                     task.seconds = round((detail.end_time - detail.start_time).total_seconds(), 3)
                 if state == "failed":
                     self._explain(task, detail, run)
-                outputs = {name: list_.artifacts[0] for name, list_ in detail.outputs.items() if list_.artifacts}
-                values = _values(detail, "output:")
-                run.end(task, {name: _artifact(artifact) for name, artifact in outputs.items()}, values)
+                task.state, task.cached = state, name == "SKIPPED"  # last, so that what fails above is done again
+                run.end(task, artifacts, values)
                 progress.ended(task)
 
     def _explain(self, task: Task, detail: Any, run: Run) -> None:
@@ -288,13 +419,20 @@ class VertexEngine:
             "orderBy": "timestamp desc",
             "pageSize": N_LOG_LINES,
         }
+
+        def read(reply: Any) -> list[str]:
+            reply.raise_for_status()
+            entries = reply.json().get("entries", [])
+            return [
+                str(entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", ""))
+                for entry in entries[::-1]
+            ]
+
+        ask = lambda: self.service.session.post(f"{base}/v2/entries:list", json=body, timeout=30)  # noqa: E731
         try:
-            entries = (
-                self.service.session.post(f"{base}/v2/entries:list", json=body, timeout=30).json().get("entries", [])
-            )
-        except (requests.RequestException, auth.GoogleAuthError, ValueError):
+            return self.service.retried("read the log of the task", ask, read=read, attempts=3)
+        except Exception:  # what it would have told is not needed to go on
             return []
-        return [entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "") for entry in entries[::-1]]
 
     # schedules
 
@@ -310,37 +448,113 @@ class VertexEngine:
             The name of the schedule and its next three times.
         """
         cron, timezone = self.settings.schedule, self.settings.timezone
-        name = _schedule_name(run.identifier, run.pipeline)
         with self.service.told("the schedule was not created"):
             former = self._schedules(run.identifier, run.pipeline)
-            job = self._job(spec, parameters, run, self.job_id(run))
-            created = self.service.sdk.PipelineJobSchedule(job, display_name=name)
-            created.create(
-                f"TZ={timezone} {cron}",
-                max_concurrent_run_count=1,
-                service_account=self.settings.service_account,
+        name = self._create_schedule(self._job(spec, parameters, run, self.job_id(run)), run, f"TZ={timezone} {cron}")
+        try:
+            self._delete([schedule for schedule in former if schedule.resource_name != name])
+        except Exception as error:
+            if is_own(error):
+                raise
+            raise RequestError(
+                f"the schedule {name} was created, and the former one may be there, too:\n"
+                f"{self.service.explained(error)}\nThen both will run. Remove them with --unschedule, "
+                "then give --schedule again."
+            ) from None
+        return name, [*islice(CronSim(cron, datetime.now(ZoneInfo(timezone))), 3)]
+
+    def _create_schedule(self, job: "Job", run: Run, cron: str) -> str:
+        """Create a schedule and return its name; one that was created without an answer is not created twice.
+
+        Raises:
+            RequestError: it was not created, or that is not known.
+        """
+        run_id, may_be_there = self.labels(run)["run_id"], False
+
+        def failed(error: Exception) -> None:
+            nonlocal may_be_there
+            may_be_there = may_be_there or may_have_arrived(error)
+
+        def made() -> list[str]:
+            found = self._listed(run.identifier, run.pipeline)
+            return [schedule.resource_name for schedule in found if _labels(schedule).get("run_id") == run_id]
+
+        def create() -> str:
+            if may_be_there and (there := made()):
+                return there[0]
+            created = self.service.sdk.PipelineJobSchedule(
+                job, display_name=_schedule_name(run.identifier, run.pipeline)
             )
-            for schedule in former:
-                schedule.delete()
-        return created.resource_name, [*islice(CronSim(cron, datetime.now(ZoneInfo(timezone))), 3)]
+            created.create(cron, max_concurrent_run_count=1, service_account=self.settings.service_account)
+            return created.resource_name
+
+        try:
+            return self.service.retried("create the schedule", create, read=_named, failed=failed)
+        except Exception as error:
+            if may_be_there:
+                try:
+                    if there := self.service.retried("look for the schedule", made):
+                        return there[0]
+                except Exception:
+                    raise RequestError(
+                        f"it is not known whether the schedule was created: {first_line(error)}\n"
+                        "A former one is still there. Remove all with --unschedule, then give --schedule again."
+                    ) from None
+            self.service.refuse("the schedule was not created", error)
 
     def unschedule(self, identifier: str, pipeline: str) -> int:
         """Delete the schedules of a pipeline under an identifier and return how many there were."""
         with self.service.told("the schedule was not removed"):
             schedules = self._schedules(identifier, pipeline)
-            for schedule in schedules:
-                schedule.delete()
+            self._delete(schedules)
         return len(schedules)
 
+    def _delete(self, schedules: list[Any]) -> None:
+        for schedule in schedules:
+            with contextlib.suppress(api.NotFound):  # an earlier try, or someone else, was faster
+                self.service.retried("remove the schedule", schedule.delete)
+
     def _schedules(self, identifier: str, pipeline: str) -> list[Any]:
+        assert self.service.sdk  # before the time of the call begins
+        return self.service.retried("list the schedules", lambda: self._listed(identifier, pipeline))
+
+    def _listed(self, identifier: str, pipeline: str) -> list[Any]:
         wanted = f'display_name="{_schedule_name(identifier, pipeline)}"'
-        found = self.service.retried(lambda: self.service.sdk.PipelineJobSchedule.list(filter=wanted))
+        found = self.service.sdk.PipelineJobSchedule.list(filter=wanted)
         # the name of one identifier and pipeline may be that of two others
         labels = {"identifier": _label(identifier), "pipeline": _label(short_name(pipeline))}
-        jobs = [schedule.gca_resource.create_pipeline_job_request.pipeline_job for schedule in found]
-        return [
-            schedule for schedule, job in zip(found, jobs, strict=True) if labels.items() <= dict(job.labels).items()
-        ]
+        return [schedule for schedule in found if labels.items() <= _labels(schedule).items()]
+
+
+def _labels(schedule: Any) -> dict[str, str]:
+    """Return the labels of the jobs of a schedule."""
+    return dict(schedule.gca_resource.create_pipeline_job_request.pipeline_job.labels)
+
+
+def _named(name: str) -> str:
+    """Return the name that the service gave what it created or found."""
+    if not name:
+        raise Unreadable("it names nothing")
+    return name
+
+
+def _state(of: Any) -> str:
+    """Return the name of the state of a job or a task; of one that the SDK does not know its number."""
+    return getattr(of.state, "name", f"state {of.state}")
+
+
+def _checked(value: str | None, rule: Callable[[str], str]) -> str | None:
+    """Return what a label says, None where it breaks the rule: anybody may have written it."""
+    try:
+        return rule(value or "")
+    except ValueError:
+        return None
+
+
+def _label_value(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_-]{1,63}", value):
+        raise ValueError("expected what a label may hold")
+    return value
 
 
 def _label(value: str) -> str:
@@ -359,7 +573,7 @@ def _loop_item(node: graph.Node, detail: Any, details: dict[int, Any]) -> Any:
     """Return the loop item of a task: the input that takes it, else the place that ends the iteration's name."""
     if not node.in_loop:
         return None
-    item = dict(detail.execution.metadata or {}).get(f"input:{node.item_input}")
+    item = _values(detail, "input:").get(node.item_input)
     parent = details.get(detail.parent_task_id)
     if item is None and parent is not None:
         place = re.search(r"(\d+)$", parent.task_name)
@@ -387,8 +601,10 @@ def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: dict[str, 
             ended[name] = Ended(SUCCEEDED, _returned(spec, inner, tasks, f"{path}/"))
         elif path in tasks:
             kinds = inner.get("outputDefinitions", {}).get("parameters", {})
-            there = {key: value for key, value in tasks[path].values.items() if key in kinds}
-            values = {key: typed(value, kinds[key]["parameterType"]) for key, value in there.items()}
+            values = {}
+            for key in tasks[path].values.keys() & kinds.keys():
+                with contextlib.suppress(SpecError):  # a value of another type is not recorded
+                    values[key] = typed(tasks[path].values[key], kinds[key]["parameterType"])
             artifacts = {key: [{"uri": uri}] for key, uri in tasks[path].outputs.items()}
             ended[name] = Ended(SUCCEEDED, Values(values, artifacts))
     return of_dag(component, ended)
@@ -396,13 +612,15 @@ def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: dict[str, 
 
 def _path(node: graph.Node, detail: Any, details: dict[int, Any]) -> str:
     """Return the path of a task: the names of the groups around it, of an iteration its number, and its own."""
-    groups = []
+    groups: list[str] = []
     group = details.get(detail.parent_task_id)
-    while group is not None and (outer := details.get(group.parent_task_id)) is not None:
+    while group is not None and (outer := details.get(group.parent_task_id)) is not None and len(groups) < len(details):
         iteration = re.fullmatch(rf"{re.escape(outer.task_name)}\D*(\d+)", group.task_name)
         groups.append(iteration[1] if iteration else group.task_name)
         group = outer
-    return "/".join((*reversed(groups), node.name))
+    # the service's names are those of files here
+    names = (re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:100] for name in (*reversed(groups), node.name))
+    return "/".join(name.lstrip(".") or "_" for name in names)
 
 
 def _inputs(detail: Any) -> dict[str, Any]:

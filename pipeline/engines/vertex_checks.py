@@ -1,20 +1,32 @@
 """The checks of a submission to Vertex AI that need credentials and a network; what mends a failed one is a command."""
 
+from collections.abc import Callable
+
+import requests
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
-from pipeline import storage
+from pipeline import RequestError, storage
 from pipeline.check import Check, Failed, NotChecked, make
 from pipeline.engines.vertex_service import LOGIN, PASSING, Service, first_line, forbidden
 
 
 def online(service: Service) -> list[Check]:
     """Check that there are credentials that work, and with them the API, the bucket and the service account."""
-    made = make("credentials", lambda: credentials(service))
+    made = make("credentials", lambda: _told(credentials, service))
     checks = {"api": api_is_on, f"bucket {service.settings.bucket}": bucket, "service account": service_account}
     if made.state == "failed":
         return [made, *(Check(name, "not checked", "it takes credentials that work") for name in checks)]
-    return [made, *(make(name, lambda check=check: check(service)) for name, check in checks.items())]
+    return [made, *(make(name, lambda check=check: _told(check, service)) for name, check in checks.items())]
+
+
+def _told(check: Callable[[Service], str], service: Service) -> str:
+    try:
+        return check(service)
+    except (Failed, NotChecked, RequestError):
+        raise
+    except Exception as error:
+        raise Failed(service.explained(error)) from None
 
 
 def credentials(service: Service) -> str:
@@ -25,7 +37,8 @@ def credentials(service: Service) -> str:
 
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        credentials.refresh(google.auth.transport.requests.Request())
+        request = google.auth.transport.requests.Request()
+        service.retried("try the credentials", lambda: credentials.refresh(request))
     except auth.DefaultCredentialsError:
         raise Failed(f"there are none. Log in: {LOGIN}") from None
     except auth.RefreshError:
@@ -36,9 +49,11 @@ def credentials(service: Service) -> str:
 
 
 def api_is_on(service: Service) -> str:
-    project, region = service.settings.project, service.settings.region
+    project, region, jobs = service.settings.project, service.settings.region, service.jobs
     try:
-        service.retried(lambda: service.jobs.list_pipeline_jobs(request={"parent": service.parent, "page_size": 1}))
+        service.retried(
+            "list jobs", lambda: jobs.list_pipeline_jobs(request={"parent": service.parent, "page_size": 1})
+        )
     except api.Forbidden as error:
         if "SERVICE_DISABLED" in str(error) or "has not been used" in str(error):
             command = f"gcloud services enable aiplatform.googleapis.com --project={project}"
@@ -46,9 +61,7 @@ def api_is_on(service: Service) -> str:
         raise Failed(forbidden(project)) from None
     except api.NotFound:
         raise Failed(f"there is no project {project!r} with region {region!r}. List: gcloud projects list") from None
-    except PASSING as error:
-        raise Failed(f"Vertex AI in {region} does not answer: {first_line(error)}. Try again.") from None
-    except api.GoogleAPICallError as error:
+    except api.BadRequest as error:
         raise Failed(f"project {project!r} or region {region!r} is wrong: {first_line(error)}") from None
     return f"project {project}, region {region}"
 
@@ -60,15 +73,16 @@ def bucket(service: Service) -> str:
         f"--project={project}"
     )
     try:
-        bucket = service.retried(lambda: storage.client(project).get_bucket(name, retry=None))
+        location = service.retried(
+            "look at the bucket",
+            lambda: storage.client(project).get_bucket(name, retry=None),
+            read=lambda bucket: (bucket.location or "").lower(),
+        )
     except api.NotFound:
         raise Failed(f"it does not exist. Make it: {create}") from None
     except api.Forbidden:
         grant = f"gcloud storage buckets add-iam-policy-binding gs://{name} --member=user:YOU --role="
         raise Failed(f"you may not read it. Ask for: {grant}roles/storage.legacyBucketReader") from None
-    except PASSING as error:
-        raise Failed(f"Cloud Storage does not answer: {first_line(error)}. Try again.") from None
-    location = (bucket.location or "").lower()
     if service.is_local:
         return "exists, at an emulator"
     if location != region and not region.startswith({"eu": "europe"}.get(location, location) + "-"):
@@ -85,10 +99,20 @@ def service_account(service: Service) -> str:
     url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
     permission = "iam.serviceAccounts.actAs"
     try:
-        reply = service.session.post(url, json={"permissions": [permission]}, timeout=30)
-    except PASSING as error:
-        raise NotChecked(f"IAM cannot be reached: {first_line(error)}") from None
-    if reply.ok and permission in reply.json().get("permissions", ()):
+        may_be_used = service.retried(
+            "ask IAM for rights",
+            lambda: service.session.post(url, json={"permissions": [permission]}, timeout=30),
+            read=lambda reply: permission in _permissions(reply),
+        )
+    except Exception as error:
+        raise NotChecked(f"IAM cannot be asked: {first_line(error)}") from None
+    if may_be_used:
         return f"{account} may be used"
     grant = f"gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU"
     raise Failed(f"you may not use {account}. Ask for: {grant} --role=roles/iam.serviceAccountUser")
+
+
+def _permissions(reply: requests.Response) -> list[str]:
+    if not reply.ok and reply.status_code in PASSING:
+        reply.raise_for_status()
+    return reply.json().get("permissions", []) if reply.ok else []

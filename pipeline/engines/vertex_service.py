@@ -1,11 +1,17 @@
-"""The connection to Vertex AI and its neighbours: the SDK, retries, and messages in place of their exceptions."""
+"""The connection to Vertex AI and its neighbours: the SDK, time limits, retries, and exceptions told."""
 
 import contextlib
 import difflib
 import logging
+import socket
+import ssl
+import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import requests
@@ -14,19 +20,17 @@ from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials
 
-from pipeline import RequestError
+from pipeline import RequestError, console
 from pipeline.settings import Settings
 
-# what may pass by itself: too many requests, a service that is busy, a connection that drops
-PASSING = (
-    api.TooManyRequests,
-    api.ServerError,
-    api.RetryError,
-    requests.ConnectionError,
-    requests.Timeout,
-    auth.TransportError,
-)
 LOGIN = "gcloud auth application-default login"
+PASSING = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves: too many requests, a busy service
+TIME_LIMIT = 30.0  # of one call, in seconds; uploads have those of their parts
+PATIENCE = 5.0  # seconds without an answer, or of trying again, before the user is told
+
+
+class Unreadable(Exception):
+    """An answer that came cannot be understood, as that of a proxy, or half of one; the message says how."""
 
 
 class Service:
@@ -57,6 +61,8 @@ class Service:
             raise RequestError(
                 f"--region {self.settings.region!r} is no region of Vertex AI. Near it: {nearest}."
             ) from None
+        # a state that is newer than the SDK is told here
+        warnings.filterwarnings("ignore", "Unrecognized .* enum value", UserWarning)
         for module in ("base", "pipeline_jobs", "pipeline_job_schedules"):  # they print what is told here
             logging.getLogger(f"google.cloud.aiplatform.{module}").setLevel(logging.WARNING)
         return aiplatform
@@ -84,30 +90,184 @@ class Service:
         """The whole name of the place that jobs are in."""
         return f"projects/{self.settings.project}/locations/{self.settings.region}"
 
-    def retried(self, call: Callable[[], Any], attempts: int = 5) -> Any:
-        """Make a call, again with growing pauses while what hinders it may pass."""
+    def retried(
+        self,
+        what: str,
+        call: Callable[[], Any],
+        *,
+        read: Callable[[Any], Any] = lambda answer: answer,
+        attempts: int = 5,
+        limit: float | None = None,
+        failed: Callable[[Exception], None] = lambda error: None,
+    ) -> Any:
+        """Make a call, again with growing pauses while what hinders it may pass; the user is told what takes long.
+
+        Args:
+            what: What the call does, in words.
+            call: Makes it, in a thread of its own.
+            read: Takes in the answer and returns what is to be returned. What it cannot understand is asked for again.
+            attempts: How often to try.
+            limit: Seconds that one try may take; by default TIME_LIMIT.
+            failed: Is told of each try that did not come through.
+
+        Raises:
+            Exception: the last one, where it may pass; the first one that says no.
+        """
+
+        def attempt() -> Any:
+            try:
+                return _understood(read, _limited(what, call, TIME_LIMIT if limit is None else limit))
+            except Exception as error:
+                failed(error)
+                raise
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            pause = state.upcoming_sleep
+            if time.monotonic() - begun + pause > PATIENCE:
+                reason = first_line(state.outcome.exception())
+                console.show(f"Again in {pause:.0f} s, try {state.attempt_number + 1} of {attempts}: {what}: {reason}")
+
+        begun = time.monotonic()
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(PASSING),
-            wait=tenacity.wait_exponential(multiplier=self.settings.poll_seconds / 5, max=60),
+            retry=tenacity.retry_if_exception(may_pass),
+            wait=tenacity.wait_exponential(
+                multiplier=self.settings.poll_seconds / 5, max=12 * self.settings.poll_seconds
+            ),
             stop=tenacity.stop_after_attempt(attempts),
+            before_sleep=tell,
             reraise=True,
-        )(call)
+        )(attempt)
 
     @contextlib.contextmanager
     def told(self, what: str) -> Iterator[None]:
-        """Turn what the service or the network refuse into a message with the way out."""
+        """Turn what the service or the network refuse into a message with the way out.
+
+        Raises:
+            RequestError: a call was refused, not answered, or answered with what cannot be understood.
+        """
         try:
             yield
-        except api.Conflict:
-            raise RequestError(f"{what}: a job of this id exists. Run the command again for a new id.") from None
-        except (api.Forbidden, api.Unauthorized) as error:
-            raise RequestError(f"{what}: {first_line(error)}\n{forbidden(self.settings.project)}") from None
-        except (auth.DefaultCredentialsError, auth.RefreshError):
-            raise RequestError(f"{what}: there are no valid credentials. Log in: {LOGIN}") from None
-        except PASSING as error:
-            raise RequestError(f"{what}: the service does not answer: {first_line(error)}\nTry again later.") from None
-        except api.GoogleAPICallError as error:
-            raise RequestError(f"{what}: {first_line(error)}") from None
+        except Exception as error:
+            self.refuse(what, error)
+
+    def refuse(self, what: str, error: Exception) -> NoReturn:
+        """Raise what the service or the network said as a RequestError; errors of this machine's own stay as they are.
+
+        Raises:
+            RequestError: in place of one of the service's.
+        """
+        if is_own(error):
+            raise error
+        raise RequestError(f"{what}: {self.explained(error)}") from None
+
+    def explained(self, error: Exception) -> str:
+        """Return what the service or the network said, and in a second line the way out where one is known."""
+        line, status = first_line(error), _status(error)
+        if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError):
+            return f"there are no valid credentials. Log in: {LOGIN}"
+        if status == 401:
+            return f"{line}\nLog in: {LOGIN}"
+        if status == 403:
+            return f"{line}\n{forbidden(self.settings.project)}\nOr log in as someone else: {LOGIN}"
+        if may_pass(error) and not _is_unreadable(error):
+            return f"the service does not answer: {line}\nTry again later."
+        if _is_unreadable(error):
+            return f"the answer cannot be read: {line}\nIs there a proxy or a login page in between? Try again later."
+        return line
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether what hindered a call may pass by itself; what cannot be understood may be a proxy's."""
+    if is_own(error):
+        return False
+    if isinstance(error, auth.GoogleAuthError):
+        return isinstance(error, auth.TransportError)
+    if isinstance(error, api.Aborted):
+        return True
+    status = _status(error)
+    return status is None or status in PASSING
+
+
+def may_have_arrived(error: BaseException) -> bool:
+    """Return whether the service may have done what a call asked, though it failed."""
+    if isinstance(error, auth.GoogleAuthError) or is_own(error):
+        return False
+    if isinstance(error, requests.ConnectionError):
+        reason = getattr(error.args[0] if error.args else None, "reason", None)
+        unsent = isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError)
+        return not unsent and type(reason).__name__ not in ("NewConnectionError", "NameResolutionError")
+    status = _status(error)
+    return status is None or status >= 500 or status in PASSING or not _says_so(error)
+
+
+def is_own(error: BaseException) -> bool:
+    """Return whether an error is this machine's own, as a file that is gone, or has been told already."""
+    if isinstance(error, OSError):
+        return not isinstance(error, requests.RequestException) and not _is_of_network(error)
+    return isinstance(error, RequestError) or not isinstance(error, Exception)
+
+
+def _is_of_network(error: BaseException) -> bool:
+    network = (requests.RequestException, ConnectionError, TimeoutError, ssl.SSLError, socket.gaierror)
+    return isinstance(error, (*network, auth.GoogleAuthError)) and not isinstance(error, requests.JSONDecodeError)
+
+
+def _is_unreadable(error: BaseException) -> bool:
+    return _status(error) is None and not isinstance(error, api.GoogleAPIError) and not _is_of_network(error)
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the status of an answer, over gRPC the one of HTTP that it stands for."""
+    status = getattr(error, "code", None)
+    if not isinstance(status, int):
+        status = getattr(getattr(error, "response", None), "status_code", None)
+    return int(status) if isinstance(status, int) else None
+
+
+def _says_so(error: BaseException) -> bool:
+    """Return whether an error is the service's own, not the page of something in between."""
+    response = getattr(error, "response", None)
+    if response is None:  # over gRPC
+        return True
+    try:
+        return "message" in response.json()["error"]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
+
+
+def _limited(what: str, call: Callable[[], Any], limit: float) -> Any:
+    """Make a call in a thread, so that it ends in time whatever it waits for, and is not waited for in silence."""
+    future: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    waited, pause = 0.0, PATIENCE
+    while True:
+        begun = time.monotonic()
+        try:
+            return future.result(min(pause, limit - waited))
+        except TimeoutError:
+            if future.done():  # just now, or the call's own
+                return future.result()
+        waited += time.monotonic() - begun
+        if waited >= limit:
+            raise TimeoutError(f"no answer within {limit:.0f} s")
+        console.show(f"No answer for {waited:.0f} s: {what}. Waiting.")
+        pause *= 2
+
+
+def _understood(read: Callable[[Any], Any], answer: Any) -> Any:
+    try:
+        return read(answer)
+    except Exception as error:
+        if is_own(error) or isinstance(error, Unreadable | api.GoogleAPICallError | auth.GoogleAuthError):
+            raise
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
 def forbidden(project: str) -> str:
@@ -121,6 +281,9 @@ def first_line(error: BaseException) -> str:
     """Return the first line of what a service or the network said, short enough for one line."""
     response = getattr(error, "response", None)
     message = str(error)
-    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # over gRPC there is no response
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):  # over gRPC there is no response
         message = response.json()["error"]["message"]
-    return (message.strip().splitlines() or [type(error).__name__])[0][:300]
+    if "<html" in str(message)[:1000].lower() or "<!doctype" in str(message)[:1000].lower():
+        status = _status(error)
+        return "a page of HTML came" + (f" with the status {status}" if status else "")
+    return (str(message).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from multiprocessing import forkserver, resource_tracker, spawn, util
 from multiprocessing.connection import wait
@@ -21,6 +21,7 @@ START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_met
 WORKER, WARM_IMPORTS = "pipeline.engines.worker", "pipeline.engines.warm_imports"
 # kfp is no more than its executor, as in a container; threads that wait leave their core to others
 ENVIRONMENT = {"_KFP_RUNTIME": "true", "OMP_WAIT_POLICY": "passive"}
+MAX_START_SECONDS = 300.0  # in which the warm process must have imported what it was asked to
 NOT_TOLD = 255  # the exit status where the warm process has told none
 # Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
 _LOCK = threading.Lock()
@@ -60,7 +61,7 @@ def _ensure_running() -> None:
     modules = {
         warm_imports.MODULES: ",".join([WORKER, *sorted(_preloaded)]),
         warm_imports.LOG: _log(),
-        "OPENBLAS_NUM_THREADS": "1",  # each task says how many; and where memory is scarce it would wait for ever
+        "OPENBLAS_NUM_THREADS": "1",  # each task says how many
     }
     # the warm process inherits both; no signal of the terminal is to reach it before it has left its session
     former = signal.pthread_sigmask(signal.SIG_BLOCK, ending.SIGNALS)
@@ -83,6 +84,18 @@ def is_alive() -> bool:
 
 class Gone(Exception):
     """The warm process has ended before its time, and so what was forked from it; the message is the last it said."""
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """End the warm process if it does not answer; OpenBLAS tries for ever where the memory is short."""
+    timer = threading.Timer(MAX_START_SECONDS, lambda: os.kill(_SERVER._forkserver_pid, signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _log() -> str:
@@ -130,7 +143,8 @@ class Process:
             try:
                 _ensure_running()
                 self._forked_from = _SERVER._forkserver_pid
-                self._process.start()
+                with _bounded():
+                    self._process.start()
             except (ConnectionError, EOFError):
                 raise Gone(_last_words()) from None
             finally:

@@ -15,10 +15,11 @@ import pytest
 from kfp import dsl
 
 from pipeline import ROOT, RequestError, compiler, console, engines, graph, runs
-from pipeline.engines import isolated
+from pipeline.engines import isolated, warm
 from pipeline.engines.local import LocalEngine
 from pipeline.graph import Install
 from pipeline.settings import Settings
+from pipeline.tests.test_process import execute  # noqa: F401
 
 SLOW = ("--identifier", "x", "--data", "sample:20000", "--set", "max_iter=400")
 
@@ -110,7 +111,6 @@ def test_warm_process_that_is_killed_is_told_and_the_next_run_has_another(starte
 @pytest.mark.parametrize(
     ("what", "limit", "told"),
     [
-        (resource.RLIMIT_AS, 600_000_000, "memory"),
         (resource.RLIMIT_NOFILE, 14, "Too many open files"),
         (resource.RLIMIT_FSIZE, 20_000, "File too large|SIGXFSZ"),
     ],
@@ -120,7 +120,7 @@ def test_what_is_scarce_is_named_and_the_run_is_recorded(tmp_path, what, limit, 
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "COVERTYPE_RUNS_DIR": str(tmp_path / "runs"), "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "COVERTYPE_RUNS_DIR": str(tmp_path / "runs")},
         capture_output=True,
         text=True,
         timeout=60,
@@ -131,6 +131,49 @@ def test_what_is_scarce_is_named_and_the_run_is_recorded(tmp_path, what, limit, 
     assert "Traceback" not in done.stderr
     assert [json.loads(path.read_text())["status"] for path in tmp_path.glob("runs/x/2*/run.json")] in ([], ["failed"])
     assert not [*tmp_path.glob("runs/**/*.tmp"), *tmp_path.glob("runs/x/*/tmp")]
+
+
+def test_memory_that_runs_out_is_named(execute):  # noqa: F811
+    record = execute(eating)
+    assert record.tasks[0].error.startswith("MemoryError")
+
+
+@dsl.component(base_image="python:3.11")
+def eat():
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (10**10, 10**10))
+    bytearray(10**11)
+
+
+@dsl.pipeline(name="eating")
+def eating():
+    eat()
+
+
+def test_warm_process_that_never_answers_is_given_up(tmp_path, monkeypatch, execute):  # noqa: F811
+    (tmp_path / "never_imported.py").write_text("import time\ntime.sleep(300)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(warm, "MAX_START_SECONDS", 1.0)
+    warm._end()
+    try:
+        record = execute(importing)
+    finally:
+        warm._preloaded.discard("never_imported")
+        warm._end()
+    assert "the process that it was forked from has ended" in record.tasks[0].error
+
+
+@dsl.component(base_image="python:3.11")
+def import_it():
+    import never_imported
+
+    assert never_imported
+
+
+@dsl.pipeline(name="importing")
+def importing():
+    import_it()
 
 
 def test_no_process_outlives_a_run_that_is_killed(started):

@@ -8,6 +8,7 @@ Storage emulator.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import queue
@@ -18,7 +19,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
+import urllib.error
 import urllib.request
 import zoneinfo
 from datetime import UTC, datetime, timedelta
@@ -96,13 +99,27 @@ class VertexServer:
         Args:
             method: Method of the requests.
             path_contains: Part of their path with its query.
-            status: Status to answer.
+            status: Status to answer; with 200 the request is answered as ever, but for the options.
             times: How many of them.
-            options: message of the error; drop=True to close the connection without an answer; act=True to do what
-                the request asks all the same, so that only the answer is lost.
+            options: message of the error; act=True to do what the request asks all the same, so that only the answer
+                is lost; hang=SECONDS to wait with the answer; drop=True to close the connection without one;
+                body=TEXT to send in its place; merge=JSON to change it; cut=BYTES to send the beginning of it only;
+                after=N to let as many such requests pass before.
         """
         fault = {"method": method, "path_contains": path_contains, "status": status, "times": times}
         self._ask("/_faults", json.dumps(fault | options).encode())
+
+    def mend(self) -> None:
+        """Take back the faults that have not been met."""
+        self._ask("/_mend", b"")
+
+    def jobs(self) -> dict[str, str]:
+        """Return the states of all jobs by their ids."""
+        return self._ask("/_jobs")
+
+    def forget(self, job_id: str) -> None:
+        """Let a job vanish."""
+        self._ask("/_forget", json.dumps(job_id).encode())
 
     def cancel_all(self) -> None:
         """Cancel the jobs that have not ended."""
@@ -335,6 +352,7 @@ class _Service:
 
     def __init__(self, folder: Path, storage_url: str):
         self.folder = folder.resolve()
+        self._storage_url = storage_url
         options = {"api_endpoint": storage_url}
         self.client = storage.Client(project="any", credentials=AnonymousCredentials(), client_options=options)
         self.requests: list[tuple[str, str, Any]] = []
@@ -369,10 +387,31 @@ class _Service:
     def take_fault(self, method: str, path: str) -> dict[str, Any]:
         """Return the fault that a request meets, {} for none, and count it."""
         for fault in self.faults:
-            if fault["times"] and fault["method"] == method and fault["path_contains"] in path:
+            if fault["times"] and fault["method"] in (method, "*") and fault["path_contains"] in path:
+                if fault["after"]:
+                    fault["after"] -= 1
+                    return {}
                 fault["times"] -= 1
                 return fault
         return {}
+
+    def forward(self, method: str, path: str, headers: Any, raw: bytes) -> tuple[int, bytes]:
+        """Pass a request on to Cloud Storage, which is asked here for its faults."""
+        kept = {key: value for key, value in headers.items() if key.lower() in ("content-type", "range")}
+        request = urllib.request.Request(self._storage_url + path, raw or None, kept, method=method)
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as reply:
+                return reply.status, reply.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def jobs(self) -> dict[str, str]:
+        """Return the states of all jobs by their ids."""
+        return {job_id: job.state for (_, job_id), job in self._jobs.items()}
+
+    def forget(self, job_id: str) -> None:
+        """Let a job vanish."""
+        self._jobs = {key: job for key, job in self._jobs.items() if key[1] != job_id}
 
     def answer(self, method: str, path: str, body: Any) -> dict[str, Any]:
         """Answer a request, or raise a Refusal."""
@@ -540,51 +579,95 @@ def _time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def _error(status: int, message: str) -> bytes:
+    error = {"code": status, "message": message, "status": STATUS.get(status, "UNKNOWN")}
+    return json.dumps({"error": error}).encode()
+
+
+def _merged(reply: Any, changes: Any) -> Any:
+    """Return an answer with other values in some of its places; a list's are all its own."""
+    if isinstance(reply, dict) and isinstance(changes, dict):
+        return reply | {key: _merged(reply.get(key), value) for key, value in changes.items()}
+    if isinstance(reply, list) and isinstance(changes, dict):
+        return [_merged(each, changes) for each in reply]
+    return reply if changes is None else changes
+
+
 class _Handler(BaseHTTPRequestHandler):
     service: _Service
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = json.loads(raw) if raw else None
+        if self.path.startswith("/_"):
+            with _LOCK:
+                reply = self._control(json.loads(raw) if raw else None)
+            self._send(200, json.dumps(reply).encode())
+            return
+        is_storage = not self.path.startswith(("/v1/", "/v2/"))
+        body = json.loads(raw) if raw and not is_storage else None
         with _LOCK:
-            if self.path == "/_requests":
-                self._send(200, self.service.requests)
-            elif self.path == "/_cancel_all":
-                self.service.cancel_all()
-                self._send(200, {})
-            elif self.path == "/_faults":
-                self.service.faults.append({"times": 1} | body)
-                self._send(200, {})
+            self.service.requests.append((self.command, self.path, body))
+            fault = self.service.take_fault(self.command, self.path)
+        status, content = 200, b""
+        if not fault or fault.get("act") or (fault["status"] == 200 and "body" not in fault):
+            if is_storage:
+                status, content = self.service.forward(self.command, self.path, self.headers, raw)
             else:
-                self.service.requests.append((self.command, self.path, body))
-                self._serve(body, self.service.take_fault(self.command, self.path))
+                with _LOCK:
+                    status, content = self._answered(body, fault.get("merge"))
+        if fault:
+            self._go_wrong(fault, status, content)
+        else:
+            self._send(status, content)
 
-    do_POST = do_DELETE = do_PATCH = do_GET
+    do_POST = do_DELETE = do_PATCH = do_PUT = do_GET
 
-    def _serve(self, body: Any, fault: dict[str, Any]) -> None:
-        status, reply = 200, {}
+    def _control(self, asked: Any) -> Any:
+        match self.path:
+            case "/_requests":
+                return self.service.requests
+            case "/_jobs":
+                return self.service.jobs()
+            case "/_cancel_all":
+                self.service.cancel_all()
+            case "/_forget":
+                self.service.forget(asked)
+            case "/_mend":
+                self.service.faults.clear()
+            case "/_faults":
+                self.service.faults.append({"times": 1, "after": 0} | asked)
+        return {}
+
+    def _answered(self, body: Any, changes: Any) -> tuple[int, bytes]:
         try:
-            if not fault or fault.get("act"):
-                reply = self.service.answer(self.command, self.path, body)
-            if fault:
-                raise Refusal(fault["status"], fault.get("message", "A fault on demand."))
+            reply = self.service.answer(self.command, self.path, body)
         except Refusal as refusal:
-            status = refusal.status
-            reply = {"error": {"code": status, "message": str(refusal), "status": STATUS.get(status, "UNKNOWN")}}
+            return refusal.status, _error(refusal.status, str(refusal))
+        return 200, json.dumps(_merged(reply, changes)).encode()
+
+    def _go_wrong(self, fault: dict[str, Any], status: int, content: bytes) -> None:
+        """Answer a request as a fault says."""
+        time.sleep(fault.get("hang", 0))
+        if fault["status"] != 200:
+            status, content = fault["status"], _error(fault["status"], fault.get("message", "A fault on demand."))
+        content = fault["body"].encode() if "body" in fault else content
         if fault.get("drop"):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
+        elif "cut" in fault:
+            self.close_connection = True
+            self._send(status, content, fault["cut"])
         else:
-            self._send(status, reply)
+            self._send(status, content)
 
-    def _send(self, status: int, reply: Any) -> None:
-        content = json.dumps(reply).encode()
+    def _send(self, status: int, content: bytes, sent: int | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=UTF-8")
         self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # the other side has given up
+            self.end_headers()
+            self.wfile.write(content[:sent])
 
     def log_message(self, *_: Any) -> None:
         """Keep standard error for what goes wrong."""
