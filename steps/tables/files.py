@@ -55,11 +55,8 @@ def table_files(source: str) -> list[str]:
         return _parquet_files(source, pattern)
     if os.path.lexists(pattern) and not os.path.exists(pattern):
         raise ValueError(f"{source} is a symbolic link that leads nowhere or in a circle. Name the file itself.")
-    if os.path.exists(pattern):
-        first_bytes(pattern)
-        return [pattern]
     files = []
-    for path in glob.iglob(pattern, recursive=True):
+    for path in [pattern] if os.path.exists(pattern) else glob.iglob(pattern, recursive=True):
         if not os.path.isdir(path):
             compression_of(path, first_bytes(path))  # stop at the first that is no table: there may be many
             files.append(path)
