@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipeline import RequestError, files, storage
-from steps.tables import fingerprints
+from steps.tables import fingerprints, globs
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob
@@ -144,7 +144,7 @@ def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
 
 
 def _fetched(uri: str, cache_dir: Path) -> Path:
-    with _answers_told(uri):
+    with _answers_told(uri, "The schema"):
         found = storage.find(uri)
         if not found:
             raise RequestError(f"There is no object {uri}. Name another run.")
@@ -198,7 +198,7 @@ def _covtype(label: str, cache_dir: Path) -> Source:
 
 def _local_files(data: str, label: str) -> Source:
     pattern = os.path.abspath(os.path.expanduser(data))
-    if not os.path.lexists(pattern) and next(glob.iglob(pattern, recursive=True), None) is None:
+    if not os.path.lexists(pattern) and _names_nothing(pattern):
         raise RequestError(
             f"--data {data}: there is no such file in {Path.cwd()}.\n"
             "Name a CSV, gzipped CSV or Parquet file, or take simulated rows with --data sample."
@@ -230,6 +230,13 @@ def _local_files(data: str, label: str) -> Source:
         return _of_files(data, uri, paths, f"{data} ({many}{n_bytes:,} bytes)", folder)
     except OSError as error:
         raise RequestError(f"--data {data} cannot be read: {error.strerror or error}. Check the file.") from error
+
+
+def _names_nothing(pattern: str) -> bool:
+    try:
+        return next(globs.named(pattern), None) is None
+    except ValueError as error:
+        raise RequestError(f"--data: {error}") from None
 
 
 def _objects(data: str, label: str) -> Source:
@@ -283,7 +290,7 @@ def _bigquery_table(data: str, label: str) -> Source:
 
 
 @contextlib.contextmanager
-def _answers_told(data: str) -> Iterator[None]:
+def _answers_told(data: str, what: str = "--data") -> Iterator[None]:
     """Turn what a service refuses, or answers in another way than it should, into words about the data."""
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
@@ -295,7 +302,7 @@ def _answers_told(data: str) -> Iterator[None]:
         yield
     except (*refused, ValueError, LookupError, TypeError, AttributeError) as error:  # the last: of what is no answer
         raise RequestError(
-            f"--data {data} cannot be read: {_first_line(error)}\n{_ASK_FOR[data.partition(':')[0]]}"
+            f"{what} {data} cannot be read: {_first_line(error)}\n{_ASK_FOR[data.partition(':')[0]]}"
         ) from error
 
 

@@ -1,6 +1,5 @@
 """Cloud Storage: the objects that data and artifacts travel in. STORAGE_EMULATOR_HOST is followed, as by the SDK."""
 
-import fnmatch
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import RequestError, files
 from steps.tables.fingerprints import crc32c
+from steps.tables.globs import matches
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -51,19 +51,8 @@ def find(uri: str) -> "list[Blob]":
         return [blob] if blob else []
     prefix = pattern[: min(pattern.find(character) for character in "*?[" if character in pattern)]
     blobs = client().list_blobs(bucket, prefix=prefix)
-    named = (blob for blob in blobs if _matches(blob.name.split("/"), pattern.split("/")))
+    named = (blob for blob in blobs if matches(blob.name.split("/"), pattern.split("/")))
     return sorted(named, key=lambda blob: blob.name)
-
-
-def _matches(parts: list[str], pattern: list[str]) -> bool:
-    """Return whether a glob names an object, as it would name a file: a step finds it so where it is mounted."""
-    if not pattern:
-        return not parts
-    first, rest = pattern[0], pattern[1:]
-    if first == "**":
-        return any(_matches(parts[start:], rest) for start in range(len(parts) + 1))
-    is_hidden = bool(parts) and parts[0].startswith(".") and not first.startswith(".")
-    return bool(parts) and not is_hidden and fnmatch.fnmatchcase(parts[0], first) and _matches(parts[1:], rest)
 
 
 def fetch(uri: str, path: Path) -> Path:

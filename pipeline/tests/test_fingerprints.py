@@ -1,6 +1,5 @@
 """What was read is what was fingerprinted: a table that is replaced in between fails the run, and is kept nowhere."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,9 +10,11 @@ import pytest
 from kfp.dsl import Artifact, Dataset
 
 from pipeline import ROOT, RequestError, sources, storage
+from pipeline.request import Request
+from pipeline.settings import Settings
 from pipeline.tests.test_bigquery import TABLE, bigquery  # noqa: F401
 from steps.prepare_data import prepare_data
-from steps.tables import reading
+from steps.tables import globs, reading
 from steps.tables.files import file_marks, require_unchanged
 
 REPLACED = r"was replaced between the look at it and its reading: expected .* [0-9a-f]{12}…, came [0-9a-f]{12}…"
@@ -166,11 +167,13 @@ def test_run_on_a_replaced_file_fails_and_nothing_of_it_is_kept(rows, tmp_path):
     assert f"{path} was replaced between the look at it and its reading: expected SHA-256" in told
     assert "Traceback" not in told
     assert not [*(tmp_path / "runs" / ".cache").glob("*.json")]
-    rows.to_csv(path, index=False)
-    again = subprocess.run([*command, "--json"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    record = json.loads(again.stdout)
-    assert record["data"]["rows"] == 1400
-    assert not any(task["cached"] for task in record["tasks"])
+
+
+def test_schedule_reads_what_is_there_at_its_time(rows, tmp_path):
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    given = {"identifier": "x", "data": str(tmp_path / "rows.csv"), "runs_dir": tmp_path, "label": "Cover_Type"}
+    assert Request.of(Settings(**given), "training").parameters["fingerprint"]
+    assert Request.of(Settings(**given, schedule="0 6 * * 1"), "training").parameters["fingerprint"] == ""
 
 
 # objects
@@ -373,6 +376,40 @@ def test_first_strange_file_of_many_ends_the_look(soon, tmp_path, look, monkeypa
     monkeypatch.setattr("steps.tables.files.first_bytes", lambda path: seen.append(path) or b"strange")
     assert "holds 000.txt, which is no Parquet file" in soon(look, folder)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("pattern", ["rows/**/*.parquet", "**/a.parquet", "rows/**", "rows/*/**/a.*"])
+def test_glob_follows_no_circle_of_links(soon, rows, tmp_path, look, pattern):
+    (tmp_path / "rows" / "below").mkdir(parents=True)
+    rows.to_parquet(tmp_path / "rows" / "below" / "a.parquet")
+    for name in ("one", "two"):
+        (tmp_path / "rows" / name).symlink_to(".")
+    assert [path.name for path in look(tmp_path / pattern).files] == ["a.parquet"]
+    assert "there is no such file" in soon(look, tmp_path / "rows" / "**" / "*.csv")
+
+
+def test_glob_of_the_whole_machine_is_refused(soon, look, monkeypatch):
+    monkeypatch.setattr(globs, "MOST_NAMES", 5000)
+    assert "looks through more than 5,000 files. Name a folder nearer" in soon(look, "/**/*.no-such-ending")
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "is_named"),
+    [
+        ("a/b.csv", "a/*.csv", True),
+        ("a/b/c.csv", "a/*.csv", False),
+        ("a/b/c.csv", "a/**/*.csv", True),
+        ("a/c.csv", "a/**/*.csv", True),
+        ("a/.c.csv", "a/*.csv", False),
+        ("a/.b/c.csv", "**/*.csv", False),
+        ("a/.b/c.csv", "a/.b/*", True),
+        ("a/b/c.csv", "a/**", True),
+        ("a/b", "a/[ab]", True),
+        ("/".join("a" * 500), "**/" * 20 + "b", False),
+    ],
+)
+def test_objects_are_named_by_a_glob_as_files_are(name, pattern, is_named):
+    assert globs.matches(name.split("/"), pattern.split("/")) is is_named
 
 
 @pytest.mark.parametrize(

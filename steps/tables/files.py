@@ -2,13 +2,14 @@
 
 import contextlib
 import errno
-import glob
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+from steps.tables.globs import named
 
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 # what is no table, by its first bytes
@@ -56,10 +57,9 @@ def table_files(source: str) -> list[str]:
     if os.path.lexists(pattern) and not os.path.exists(pattern):
         raise ValueError(f"{source} is a symbolic link that leads nowhere or in a circle. Name the file itself.")
     files = []
-    for path in [pattern] if os.path.exists(pattern) else glob.iglob(pattern, recursive=True):
-        if not os.path.isdir(path):
-            compression_of(path, first_bytes(path))  # stop at the first that is no table: there may be many
-            files.append(path)
+    for path in [pattern] if os.path.exists(pattern) else named(pattern):
+        compression_of(path, first_bytes(path))  # stop at the first that is no table: there may be many
+        files.append(path)
     if not files:
         raise ValueError(f"There is no file {source}. Name a CSV, gzipped CSV or Parquet file with --data.")
     return sorted(files)
