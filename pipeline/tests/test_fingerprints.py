@@ -14,7 +14,7 @@ from pipeline.request import Request
 from pipeline.settings import Settings
 from pipeline.tests.test_bigquery import TABLE, bigquery  # noqa: F401
 from steps.prepare_data import prepare_data
-from steps.tables import globs, reading
+from steps.tables import fingerprints, globs, reading
 from steps.tables.files import file_marks, require_unchanged
 
 REPLACED = r"was replaced between the look at it and its reading: expected .* [0-9a-f]{12}…, came [0-9a-f]{12}…"
@@ -223,6 +223,13 @@ def test_what_was_downloaded_is_compared_by_the_step_and_fetched_again_where_it_
         read(here)
     assert sources.download(source, tmp_path / ".data") == here
     assert here.files[-1].read_bytes() == kept
+
+
+def test_object_without_a_checksum_is_told_by_its_generation(rows, tmp_path, artifact):
+    marks = [fingerprints.of_objects([generation], [None]) for generation in (1, 1, 2)]
+    assert marks[0] == marks[1] != marks[2]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    prepare_data.python_func(str(tmp_path / "rows.csv"), "Cover_Type", marks[0], artifact(Dataset), artifact(Artifact))
 
 
 def test_file_that_is_replaced_before_its_upload_is_not_sent(vertex, rows, tmp_path, look):

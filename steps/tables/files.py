@@ -101,10 +101,8 @@ def first_bytes(path: str) -> bytes:
         ValueError: it cannot be read, or is no file but a pipe or a device, from which reading might never end.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path} is {_kind(status.st_mode)}, no regular file. Name a file, or write it to one.")
-        if not status.st_size:  # one of the kernel's may be waited for for ever
+        require_regular(path)
+        if not os.path.getsize(path):  # one of the kernel's may be waited for for ever
             return b""
         with open(path, "rb") as file:
             return file.read(64)
@@ -112,9 +110,18 @@ def first_bytes(path: str) -> bytes:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from None
 
 
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
+def require_regular(path: str) -> None:
+    """Check that there is a file, from which reading ends.
+
+    Raises:
+        OSError: there is nothing, or it cannot be seen.
+        ValueError: it is no file.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
+        what = kinds.get(stat.S_IFMT(mode), "a device")
+        raise ValueError(f"{path} is {what}, no regular file. Name a file, or write it to one.")
 
 
 def is_parquet(path: str) -> bool:

@@ -40,15 +40,16 @@ def of_files(files: Sequence[str], folder: str | None = None) -> str:
     return digests[0] if len(files) == 1 and not folder else _joined(digests + _inside(files, folder))
 
 
-def of_objects(generations: Iterable[object], checksums: Sequence[str], names: Sequence[str] = ()) -> str:
+def of_objects(generations: Iterable[object], checksums: Sequence[str | None], names: Sequence[str] = ()) -> str:
     """Return the fingerprint of objects: a digest of their generations, and one of what can be read off a copy.
 
     Args:
         generations: Their generations; a new content gives an object a new one.
-        checksums: Their CRC32C.
+        checksums: Their CRC32C; without that of one there is only the first digest, with which no copy is compared.
         names: Their names in the folder that is read as one table, none for no folder.
     """
-    return f"{_joined(map(str, generations))[:32]}-{_content_of_objects(checksums, names)}"
+    seen = _joined([*map(str, generations), *names])[:32]
+    return f"{seen}-{_content_of_objects(checksums, names)}" if all(checksums) else seen
 
 
 def of_bigquery(table_id: str, changed: datetime, rows: int) -> str:
