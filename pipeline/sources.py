@@ -111,9 +111,9 @@ def download(source: Source, cache_dir: Path) -> Source:
             f"{place:0{width}}-{Path(blob.name).name}" for place, blob in enumerate(blobs)
         ]
         paths = tuple(storage.places(source.uri, names, folder))
+        files.sweep(cache_dir)
         for blob, path in zip(blobs, paths, strict=True):
             if not _is_kept(path, blob.crc32c):
-                files.sweep(cache_dir)
                 storage.fetch_found(blob, path)
     if is_folder:
         return dataclasses.replace(source, uri=str(folder), files=paths, folder=folder)

@@ -71,26 +71,22 @@ def _parquet_files(source: str, folder: str) -> list[str]:
     def unreadable(error: OSError) -> None:
         raise ValueError(f"{error.filename} cannot be read: {error.strerror or error}. Check the folder's rights.")
 
-    files = []
-    what = "holds none"
-    for place, folders, names in os.walk(folder, onerror=unreadable):
-        folders.sort()
-        for name in sorted(names):
-            if name.startswith(("_", ".")):  # _SUCCESS, .crc and the like are what other engines leave beside theirs
-                continue
-            files.append(os.path.join(place, name))
-            if not is_parquet(files[-1]):
-                what = f"holds {os.path.relpath(files.pop(), folder)}, which is no Parquet file"
-                break
-        else:
-            continue
-        files = []
-        break
-    if not files:
-        raise ValueError(
+    def refused(what: str) -> ValueError:
+        return ValueError(
             f"{source} is a folder and {what}. A folder is read as one table of Parquet files; "
             f"name CSV files by a glob, as in {os.path.join(source, '*.csv')}"
         )
+
+    files = []
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders.sort()
+        # _SUCCESS, .crc and the like are what other engines leave beside their files
+        for path in (os.path.join(place, name) for name in sorted(names) if not name.startswith(("_", "."))):
+            if not is_parquet(path):
+                raise refused(f"holds {os.path.relpath(path, folder)}, which is no Parquet file")
+            files.append(path)
+    if not files:
+        raise refused("holds none")
     return sorted(files)
 
 
