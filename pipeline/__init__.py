@@ -10,6 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OWN_FOLDERS = [ROOT]  # those that the user's own Python lies below; that of a pipeline that is named by its file, too
 
+# importing skrub makes a folder for data sets in the user's home, unless it is told one, which is to exist
+os.environ.setdefault("SKB_DATA_DIRECTORY", str(ROOT))
+
 # pipeline functions by name, as module:function, so that naming them imports none of them
 PIPELINES = {"training": "pipeline.training:training"}
 

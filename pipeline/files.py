@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -95,3 +96,12 @@ def writing(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left of files that they were writing below a folder, after a day."""
+    yesterday = time.time() - 86_400
+    for path in folder.rglob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < yesterday:
+                path.unlink()

@@ -63,7 +63,9 @@ class Request:
     @cached_property
     def parameters(self) -> dict[str, Any]:
         """The values of the parameters that have others than their defaults, with the data where it was named."""
-        values = self.given | self._of_flags(source=self.source.uri, fingerprint=self.source.fingerprint)
+        # a scheduled job reads what is there at its time
+        fingerprint = "" if self.settings.schedule else self.source.fingerprint
+        values = self.given | self._of_flags(source=self.source.uri, fingerprint=fingerprint)
         if name := values.get("schema_from"):
             former = runs.load(self.settings.identifier, name, self.settings.runs_dir)
             values["schema_from"] = results.schema_of(former)

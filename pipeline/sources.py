@@ -1,20 +1,27 @@
 """What --data names: where the table is, its fingerprint and size, and whether it can be a table at all."""
 
+import contextlib
 import dataclasses
 import difflib
 import glob
 import hashlib
 import os
-import tempfile
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipeline import RequestError, storage
+from pipeline import RequestError, files, storage
+from steps.tables import fingerprints, globs
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob
 
 DEFAULT_SAMPLE_ROWS = 20_000
+MOST_SAMPLE_ROWS = 10_000_000  # they are drawn in memory: some GB
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,221}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,12 @@ def resolve(data: str, label: str, cache_dir: Path) -> Source:
     """
     if "{{$" in str(Path(data).absolute()):
         raise RequestError(f"--data {data}: KFP would expand the {{{{$ in this path. Rename the file or its folder.")
+    try:
+        data.encode()
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"--data {data!r}: this name is not in UTF-8, which the steps are told it in. Rename it."
+        ) from None
     kind, _, rows = data.partition(":")
     if kind == "sample":
         return _sample(data, rows, label, cache_dir)
@@ -64,32 +77,53 @@ def upload(source: Source, bucket: str) -> tuple[Source, int]:
     """
     if not source.files:
         return source, 0
-    folder = f"gs://{bucket}/data/{source.fingerprint}"
+    paths = [*map(str, source.files)]
+    if fingerprints.of_files(paths, source.folder and str(source.folder)) != source.fingerprint:
+        raise RequestError(f"--data {source.name} was replaced between the look at it and its upload. Run again.")
     names = [path.relative_to(source.folder).as_posix() if source.folder else path.name for path in source.files]
+    folder = f"gs://{bucket}/data/{source.fingerprint}"
+    if len(names) > 1 and not source.folder:
+        # all that lies there is read, in the order of its names: nothing of other names may, in no other order
+        width = len(str(len(names)))
+        names = [f"{place:0{width}}-{name}" for place, name in enumerate(names)]
+        folder += f"-{hashlib.sha256(repr(names).encode()).hexdigest()[:16]}"
     sent = sum(storage.put(path, f"{folder}/{name}") for path, name in zip(source.files, names, strict=True))
     place = "" if source.folder else "*" if len(names) > 1 else names[0]
     return dataclasses.replace(source, uri=f"{folder}/{place}"), sent
 
 
 def download(source: Source, cache_dir: Path) -> Source:
-    """Bring the objects of a source to this machine, unless they are here."""
+    """Bring the objects of a source to this machine, unless they are here.
+
+    Raises:
+        RequestError: they are not those that were looked at any more, or cannot be brought here.
+    """
     if not source.uri.startswith("gs://"):
         return source
     folder = cache_dir / source.fingerprint
-    blobs = storage.find(source.uri)
     is_folder = source.uri.endswith("/")
-    prefix = storage.split(source.uri)[1]
-    names = (
-        blob.name.removeprefix(prefix) if is_folder else f"{place:04}-{Path(blob.name).name}"
-        for place, blob in enumerate(blobs)
-    )
-    files = tuple(folder / name for name in names)
-    for blob, path in zip(blobs, files, strict=True):
-        _once(path, lambda file, blob=blob: storage.fetch(f"gs://{blob.bucket.name}/{blob.name}", file))
+    with _answers_told(source.name):
+        blobs = storage.find(source.uri)
+        if _fingerprint_of(blobs, source.uri) != source.fingerprint:
+            raise RequestError(f"--data {source.name} was replaced between the look at it and its download. Run again.")
+        width = len(str(len(blobs)))
+        names = _names_in(source.uri, blobs) or [
+            f"{place:0{width}}-{Path(blob.name).name}" for place, blob in enumerate(blobs)
+        ]
+        paths = tuple(storage.places(source.uri, names, folder))
+        files.sweep(cache_dir)
+        for blob, path in zip(blobs, paths, strict=True):
+            if not _is_kept(path, blob.crc32c):
+                storage.fetch_found(blob, path)
     if is_folder:
-        return dataclasses.replace(source, uri=str(folder), files=files, folder=folder)
-    uri = str(files[0]) if len(files) == 1 else f"{glob.escape(str(folder))}/*"
-    return dataclasses.replace(source, uri=uri, files=files)
+        return dataclasses.replace(source, uri=str(folder), files=paths, folder=folder)
+    uri = str(paths[0]) if len(paths) == 1 else f"{glob.escape(str(folder))}/*"
+    return dataclasses.replace(source, uri=uri, files=paths)
+
+
+def _is_kept(path: Path, checksum: str) -> bool:
+    """Return whether a download is here as it was; one that has been damaged since is to be fetched again."""
+    return path.is_file() and fingerprints.crc32c(str(path)) == checksum
 
 
 def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
@@ -110,19 +144,24 @@ def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
 
 
 def _fetched(uri: str, cache_dir: Path) -> Path:
-    found = storage.find(uri)
-    if not found:
-        raise RequestError(f"There is no object {uri}. Name another run.")
-    mark = hashlib.sha256(f"{uri} {found[0].generation}".encode()).hexdigest()
-    return _once(cache_dir / mark, lambda file: storage.fetch(uri, file))
+    with _answers_told(uri, "The schema"):
+        found = storage.find(uri)
+        if not found:
+            raise RequestError(f"There is no object {uri}. Name another run.")
+        blob, path = found[0], cache_dir / _fingerprint_of(found[:1], uri)
+        return path if _is_kept(path, blob.crc32c) else storage.fetch_found(blob, path)
 
 
 def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
     from pipeline.covertype import LABEL, MIN_ROWS, simulate, version
 
-    if ":" in data and not (rows.isascii() and rows.isdigit() and int(rows) >= MIN_ROWS):
+    digits = rows.lstrip("0") if rows.isascii() and rows.isdigit() else ""
+    is_number = 0 < len(digits) <= len(str(MOST_SAMPLE_ROWS))  # Python does not read one of thousands of digits
+    if ":" in data and not (is_number and MIN_ROWS <= int(digits) <= MOST_SAMPLE_ROWS):
+        shown = repr(rows if len(rows) <= 40 else f"{rows[:39]}…")
         raise RequestError(
-            f"--data sample:ROWS takes a whole number of rows from {MIN_ROWS} on, two for each class, not {rows!r}.\n"
+            f"--data sample:ROWS takes a whole number of rows from {MIN_ROWS} on, two for each class, "
+            f"to {MOST_SAMPLE_ROWS:,}, not {shown}.\n"
             f"For example: --data sample:{DEFAULT_SAMPLE_ROWS}"
         )
     n_rows = int(rows) if rows else DEFAULT_SAMPLE_ROWS
@@ -159,7 +198,7 @@ def _covtype(label: str, cache_dir: Path) -> Source:
 
 def _local_files(data: str, label: str) -> Source:
     pattern = os.path.abspath(os.path.expanduser(data))
-    if not os.path.lexists(pattern) and not glob.glob(pattern, recursive=True):
+    if not os.path.lexists(pattern) and _names_nothing(pattern):
         raise RequestError(
             f"--data {data}: there is no such file in {Path.cwd()}.\n"
             "Name a CSV, gzipped CSV or Parquet file, or take simulated rows with --data sample."
@@ -167,70 +206,104 @@ def _local_files(data: str, label: str) -> Source:
     from steps.tables.files import table_files
 
     try:
-        files = tuple(map(Path, table_files(pattern)))
+        paths = tuple(map(Path, table_files(pattern)))
+        "".join(map(str, paths)).encode()
+    except UnicodeEncodeError:
+        raise RequestError(f"--data {data} holds a file whose name is not in UTF-8. Rename it.") from None
     except ValueError as error:
         raise RequestError(f"--data: {error}") from None
     is_glob = glob.has_magic(pattern) and not os.path.exists(pattern)
     folder = Path(pattern).resolve() if os.path.isdir(pattern) else None
     if folder:
-        files = tuple(folder / path.relative_to(pattern) for path in files)
-    if not folder and len({path.name for path in files}) < len(files):
+        paths = tuple(folder / path.relative_to(pattern) for path in paths)
+    if not folder and len({path.name for path in paths}) < len(paths):
         raise RequestError(
             f"--data {data} matches files of one name in several folders. Rename them or name one folder."
         )
     try:
-        for path in files:
-            name = data if len(files) == 1 else f"{data}: {path.name}"
+        for path in paths:
+            name = data if len(paths) == 1 else f"{data}: {path.name}"
             _check_label(label, [*_columns(name, path.open("rb")), *_partitions(path, folder)], name)
-        n_bytes = sum(path.stat().st_size for path in files)
-        many = f"{len(files)} files, " if len(files) > 1 else ""
-        uri = pattern if is_glob else str(folder or files[0].resolve())
-        return _of_files(data, uri, files, f"{data} ({many}{n_bytes:,} bytes)", folder)
+        n_bytes = sum(path.stat().st_size for path in paths)
+        many = f"{len(paths)} files, " if len(paths) > 1 else ""
+        uri = pattern if is_glob else str(folder or paths[0].resolve())
+        return _of_files(data, uri, paths, f"{data} ({many}{n_bytes:,} bytes)", folder)
     except OSError as error:
         raise RequestError(f"--data {data} cannot be read: {error.strerror or error}. Check the file.") from error
 
 
-def _objects(data: str, label: str) -> Source:
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError
-
+def _names_nothing(pattern: str) -> bool:
     try:
-        blobs, uri = storage.find(data), data
+        return next(globs.named(pattern), None) is None
+    except ValueError as error:
+        raise RequestError(f"--data: {error}") from None
+
+
+def _objects(data: str, label: str) -> Source:
+    bucket, name = storage.split(data)
+    if not BUCKET.fullmatch(bucket) or not name.isprintable():
+        raise RequestError(f"--data {data[:200]!r}: expected gs://bucket/object, or a glob or folder/ of objects.")
+    with _answers_told(data):
+        blobs, uri = storage.find(data) if name else [], data
         if not blobs and (below := storage.find(f"{data.rstrip('/')}/")):  # a folder
             blobs, uri = below, f"{data.rstrip('/')}/"
         if blobs:
+            storage.places(data, _names_in(uri, blobs), Path())
+            mark = _fingerprint_of(blobs, uri)  # before an answer to a reading changes what is known of one
             _check_label(label, _columns(data, blobs[0].open("rb")), data)
-    except (GoogleAPICallError, GoogleAuthError) as error:
-        raise RequestError(f"--data {data} cannot be read: {_first_line(error)}\n{_ASK_FOR['gs']}") from error
+            n_bytes = sum(blob.size for blob in blobs)
     if not blobs:
         raise RequestError(f"--data {data}: there is no such object. List them with: gcloud storage ls {data[:200]}")
-    # a new content gives an object a new generation
-    marks = "\n".join(f"{blob.name} {blob.generation} {blob.crc32c}" for blob in blobs)
-    n_bytes = sum(blob.size for blob in blobs)
     description = (
         f"{data} ({len(blobs)} objects, {n_bytes:,} bytes)" if len(blobs) > 1 else f"{data} ({n_bytes:,} bytes)"
     )
-    return Source(data, uri, hashlib.sha256(marks.encode()).hexdigest(), n_bytes, description)
+    return Source(data, uri, mark, n_bytes, description)
+
+
+def _fingerprint_of(blobs: "list[Blob]", uri: str) -> str:
+    generations, checksums = (
+        zip(*((blob.generation, blob.crc32c) for blob in blobs), strict=True) if blobs else ((), ())
+    )
+    return fingerprints.of_objects(generations, checksums, _names_in(uri, blobs))
+
+
+def _names_in(uri: str, blobs: "list[Blob]") -> list[str]:
+    """Return the names of objects in the folder that an address names, none where it names no folder."""
+    prefix = storage.split(uri)[1]
+    return [blob.name.removeprefix(prefix) for blob in blobs] if uri.endswith("/") else []
 
 
 def _bigquery_table(data: str, label: str) -> Source:
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError
+    table_id = data.removeprefix("bq://")
+    if not re.fullmatch(r"[^.]+\.[^.]+\.[^.]+", table_id) or not table_id.isprintable():
+        raise RequestError(f"--data {data[:200]!r}: expected bq://project.dataset.table.")
     from google.cloud import bigquery
 
-    table_id = data.removeprefix("bq://")
-    if table_id.count(".") != 2:
-        raise RequestError(f"--data {data}: expected bq://project.dataset.table.")
     anonymous = _anonymous() if os.environ.get("BIGQUERY_EMULATOR_HOST") else None
-    try:
+    with _answers_told(data):
         table = bigquery.Client(table_id.split(".")[0], credentials=anonymous).get_table(table_id)
-    except (GoogleAPICallError, GoogleAuthError) as error:
-        raise RequestError(f"--data {data} cannot be read: {_first_line(error)}\n{_ASK_FOR['bq']}") from error
-    _check_label(label, [field.name for field in table.schema], data)
-    mark = hashlib.sha256(f"{table_id} {table.modified.isoformat()} {table.num_rows}".encode()).hexdigest()
-    return Source(
-        data, data, mark, table.num_bytes or 0, f"{data} ({table.num_rows:,} rows, {table.num_bytes:,} bytes)"
-    )
+        mark = fingerprints.of_bigquery(table_id, table.modified, table.num_rows)
+        columns, n_rows, n_bytes = [field.name for field in table.schema], table.num_rows, table.num_bytes or 0
+        described = f"{data} ({n_rows:,} rows, {n_bytes:,} bytes)"
+    _check_label(label, columns, data)
+    return Source(data, data, mark, n_bytes, described)
+
+
+@contextlib.contextmanager
+def _answers_told(data: str, what: str = "--data") -> Iterator[None]:
+    """Turn what a service refuses, or answers in another way than it should, into words about the data."""
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from requests import RequestException
+
+    refused = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException)
+    try:
+        yield
+    except (*refused, ValueError, LookupError, TypeError, AttributeError) as error:  # the last: of what is no answer
+        raise RequestError(
+            f"{what} {data} cannot be read: {_first_line(error)}\n{_ASK_FOR[data.partition(':')[0]]}"
+        ) from error
 
 
 _ASK_FOR = {
@@ -251,18 +324,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
-def _of_files(name: str, uri: str, files: tuple[Path, ...], description: str, folder: Path | None = None) -> Source:
-    digests = [fingerprint(path) for path in files]
-    if folder:  # the names of its folders are values
-        digests += [path.relative_to(folder).as_posix() for path in files]
-    whole = digests[0] if len(files) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return Source(name, uri, whole, sum(path.stat().st_size for path in files), description, files, folder)
+def _of_files(name: str, uri: str, paths: tuple[Path, ...], description: str, folder: Path | None = None) -> Source:
+    mark = fingerprints.of_files([*map(str, paths)], folder and str(folder))
+    return Source(name, uri, mark, sum(path.stat().st_size for path in paths), description, paths, folder)
 
 
 def fingerprint(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return fingerprints.sha256(str(path))
 
 
 def _once(path: Path, write: Callable[[Path], object]) -> Path:
@@ -273,18 +342,15 @@ def _once(path: Path, write: Callable[[Path], object]) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        write(Path(temporary))
+    files.sweep(path.parent)
+    with files.writing(path) as temporary:
+        write(temporary)
         try:
             os.link(temporary, path)
         except FileExistsError:  # another process was faster
             pass
         except OSError:  # a file system without links
             os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return path
 
 

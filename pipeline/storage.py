@@ -1,14 +1,20 @@
 """Cloud Storage: the objects that data and artifacts travel in. STORAGE_EMULATOR_HOST is followed, as by the SDK."""
 
-import fnmatch
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline import RequestError, files
+from steps.tables.fingerprints import crc32c
+from steps.tables.globs import matches
+
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
     from google.cloud.storage import Blob, Client
+
+LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take; a few are left for a temporary name
 
 
 @cache
@@ -55,19 +61,46 @@ def find(uri: str) -> "list[Blob]":
         return [blob] if blob else []
     prefix = pattern[: min(pattern.find(character) for character in "*?[" if character in pattern)]
     blobs = client().list_blobs(bucket, prefix=prefix, retry=_retry())
-    return sorted((blob for blob in blobs if fnmatch.fnmatchcase(blob.name, pattern)), key=lambda blob: blob.name)
+    named = (blob for blob in blobs if matches(blob.name.split("/"), pattern.split("/")))
+    return sorted(named, key=lambda blob: blob.name)
 
 
 def fetch(uri: str, path: Path) -> Path:
-    """Download an object, so that the file is there whole or not at all."""
+    """Download an object, so that the file is there whole or not at all.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RequestError: it has changed meanwhile.
+    """
     bucket, name = split(uri)
+    blob = client().bucket(bucket).get_blob(name, retry=_retry())
+    if not blob:
+        raise FileNotFoundError(f"There is no object {uri}.")
+    return fetch_found(blob, path)
+
+
+def fetch_found(blob: "Blob", path: Path) -> Path:
+    """Download an object as it was when it was found, so that the file is there whole or not at all.
+
+    Raises:
+        RequestError: it has changed since.
+    """
+    from google.api_core.exceptions import NotFound, PreconditionFailed
+
+    checksum = blob.crc32c
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        client().bucket(bucket).blob(name).download_to_filename(temporary, retry=_retry())
+    with files.writing(path) as temporary:
+        try:
+            # as it is stored: the checksum is that of what is compressed
+            blob.download_to_filename(temporary, if_generation_match=blob.generation, raw_download=True, retry=_retry())
+            is_same = not checksum or crc32c(str(temporary)) == checksum
+        except (NotFound, PreconditionFailed):
+            is_same = False
+        if not is_same:
+            raise RequestError(
+                f"gs://{blob.bucket.name}/{blob.name} was replaced between the look at it and its download. Run again."
+            )
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -76,18 +109,48 @@ def fetch_all(uri: str, path: Path) -> Path:
 
     Raises:
         FileNotFoundError: there is neither.
+        RequestError: the name of one leads out of the folder, or one has changed meanwhile.
     """
     bucket, name = split(uri)
     below = client().list_blobs(bucket, prefix=name, retry=_retry())
-    found = [blob.name for blob in below if not blob.name.endswith("/")]
+    found = {blob.name: blob for blob in below if not blob.name.endswith("/")}
     if name in found:
-        return fetch(uri, path)
-    inside = [inner for inner in found if inner.startswith(f"{name}/")]
+        return fetch_found(found[name], path)
+    inside = {inner.removeprefix(f"{name}/"): blob for inner, blob in found.items() if inner.startswith(f"{name}/")}
     if not inside:
         raise FileNotFoundError(f"There is no object {uri}.")
-    for inner in inside:
-        fetch(f"gs://{bucket}/{inner}", path / inner.removeprefix(f"{name}/"))
+    for blob, place in zip(inside.values(), places(uri, [*inside], path), strict=True):
+        fetch_found(blob, place)
     return path
+
+
+def places(uri: str, names: Sequence[str], folder: Path) -> list[Path]:
+    """Return where objects are kept below a folder, each by its name.
+
+    Args:
+        uri: What they were found by, for the message.
+        names: Their names.
+        folder: The folder.
+
+    Raises:
+        RequestError: a name leads out of the folder, or is none that a file can have.
+    """
+    there = {*names}
+    for name in names:
+        parts = name.split("/")
+        before = ("/".join(parts[:length]) for length in range(1, len(parts)))
+        if not {"", ".", ".."}.isdisjoint(parts) or any(ord(char) < 32 or char in "\\\x7f" for char in name):
+            why = "leads out of the folder it is kept in, or is none that a file can have"
+        elif max(len(part.encode("utf-8", "replace")) for part in parts) > LONGEST_NAME:
+            why = f"has a part of more than {LONGEST_NAME} bytes, which no file can have"
+        elif len(str(folder).encode("utf-8", "replace")) + len(name.encode("utf-8", "replace")) > LONGEST_PATH:
+            why = f"is longer than the {LONGEST_PATH:,} bytes that a path may have"
+        elif other := next((shorter for shorter in before if shorter in there), None):
+            why = f"needs a folder where the object {other[:200]!r} is"
+        else:
+            continue
+        raise RequestError(f"{uri}: the name of the object {name[:200]!r} {why}. Rename it, or leave it out.")
+    return [folder / name for name in names]
 
 
 def put(path: Path, uri: str) -> bool:
@@ -96,17 +159,9 @@ def put(path: Path, uri: str) -> bool:
     An object appears only once its upload is complete, and is compared by its CRC32C, so a part is never taken for
     the whole.
     """
-    import base64
-
-    import google_crc32c
-
-    checksum = google_crc32c.Checksum()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            checksum.update(block)
     bucket, name = split(uri)
     there = client().bucket(bucket).get_blob(name, retry=_retry())
-    if there and there.crc32c == base64.b64encode(checksum.digest()).decode():
+    if there and there.crc32c == crc32c(str(path)):
         return False
     client().bucket(bucket).blob(name).upload_from_filename(path, checksum="crc32c", retry=_retry())
     return True

@@ -12,7 +12,9 @@ from steps.shipping import ships
 @ships("steps.tables")
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("google-cloud-bigquery", "google-cloud-bigquery-storage", "numpy", "pandas", "pyarrow"),
+    packages_to_install=pinned(
+        "google-cloud-bigquery", "google-cloud-bigquery-storage", "google-crc32c", "numpy", "pandas", "pyarrow"
+    ),
 )
 def prepare_data(
     source: str,
@@ -36,7 +38,8 @@ def prepare_data(
         source: Path or glob of CSV or Parquet files, here or gs://…, a folder of Parquet files, or
             bq://project.dataset.table. CSV may be compressed with gzip or zstd.
         label: Name of the column that holds the classes.
-        fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache.
+        fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache; the step
+            fails if it reads another. A text of another form, such as "", is not compared.
         min_class_rows: Least number of rows of a class, at least 0; smaller classes are left out with their rows.
         weight: Name of the column that holds the weights of the rows, "" for none.
         split_by: Name of the column of dates or numbers by which the rows are split, "" for none.
@@ -65,9 +68,9 @@ def prepare_data(
         if source.startswith("bq://"):
             from steps.tables.bigquery import read_bigquery
 
-            table = read_bigquery(source.removeprefix("bq://"), folder)
+            table = read_bigquery(source.removeprefix("bq://"), folder, fingerprint)
         else:
-            table = open_table(source, folder)
+            table = open_table(source, folder, fingerprint=fingerprint)
         roles = Roles(label, weight, split_by, group_by, tuple(drop), tuple(keep))
         described = describe(table, roles, min_class_rows)
         found = described.schema

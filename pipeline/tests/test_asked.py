@@ -152,18 +152,28 @@ def wheel(folder: Path, value: int) -> None:
 def test_environment_is_built_by_the_step_s_own_order_options_and_files(tmp_path, monkeypatch):
     calls = []
 
-    def uv(*arguments):
-        calls.append(arguments)
-        Path(arguments[-1], "bin").mkdir(parents=True, exist_ok=True) if arguments[0] == "venv" else None
+    def uv(*arguments, given=""):
+        calls.append((*arguments, given))
+        if arguments[0] == "venv":
+            Path(arguments[-1], "bin").mkdir(parents=True, exist_ok=True)
+        elif arguments[1] == "compile":
+            file = Path(arguments[arguments.index("--output-file") + 1])
+            file.write_text(f"{given.splitlines()[0]} --hash=sha256:0\n")
 
     monkeypatch.setattr(isolated, "_uv", uv)
     monkeypatch.chdir(tmp_path)
     wheel(tmp_path, 1)
     wanted = [Install(("--index-url", "https://one"), ("./own-1-py3-none-any.whl", "a; python_version < '3'"))]
     one = isolated.environment(wanted, tmp_path / "e", lambda _: None)
-    assert calls[1][-4:] == ("--index-url", "https://one", "./own-1-py3-none-any.whl", "a; python_version < '3'")
-    assert calls[2][-2] == "--no-deps"
-    assert calls[2][-1].startswith("kfp==")
+    _, settled, installed, settled_kfp, installed_kfp = calls
+    assert settled[-4:] == ("--index-url", "https://one", "-", "./own-1-py3-none-any.whl\na; python_version < '3'")
+    assert installed[-3:-1] == ("-r", "-")
+    assert installed[-1] == "./own-1-py3-none-any.whl --hash=sha256:0\n"
+    assert {"--require-hashes", "--index-url"} <= {*installed}
+    assert settled_kfp[-3:-1] == ("--no-deps", "-")
+    assert settled_kfp[-1].startswith("kfp==")
+    assert {"--require-hashes", "--no-deps"} <= {*installed_kfp}
+    assert (one.parents[1] / "requirements.txt").read_text() == installed[-1] + installed_kfp[-1]
     assert isolated.environment(wanted, tmp_path / "e") == one
     wheel(tmp_path, 2)  # another content under the same name is another environment
     assert isolated.environment(wanted, tmp_path / "e", lambda _: None) != one

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -258,6 +259,24 @@ def test_step_that_forgot_a_package_fails_alone_as_it_would_in_the_cloud(tmp_pat
         check=True,
     )
     assert listed.stdout.split() == ["kfp", "six"]
+    kept = (python.parents[1] / "requirements.txt").read_text()  # what it was installed by
+    assert re.findall(r"^(\S+)==\S+ \\\n +--hash=sha256:[0-9a-f]{64}", kept, re.MULTILINE) == ["six", "kfp"]
+
+
+def test_environment_is_for_whom_the_umask_says_and_what_has_no_hash_is_told(tmp_path):
+    folder, old = tmp_path / "own", tmp_path / "e" / "building-old"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text('[project]\nname = "own"\nversion = "1"\n[tool.setuptools]\npackages = []\n')
+    old.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    told, former = [], os.umask(0o027)
+    try:
+        python = isolated.environment([Install((), (str(folder),))], tmp_path / "e", told.append)
+    finally:
+        os.umask(former)
+    assert told == [f"Installing {folder}", f"Installing without a hash, as it has none: {folder}"]
+    assert stat.S_IMODE(python.parents[1].stat().st_mode) == 0o750
+    assert not old.exists()
 
 
 def test_package_that_does_not_exist_is_told_and_nothing_is_started(tmp_path):

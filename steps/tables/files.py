@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
-import glob
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+from steps.tables.globs import named
 
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 # what is no table, by its first bytes
@@ -33,7 +35,9 @@ class FileMark:
 
     path: str
     size: int  # in bytes
-    changed: int  # nanoseconds since 1970
+    modified: int  # nanoseconds since 1970
+    changed: int  # the same, also of its name and rights; no program can set it back
+    linked: int  # the same, of a link that leads to it
 
 
 def local_path(uri: str) -> str:
@@ -49,37 +53,71 @@ def table_files(source: str) -> list[str]:
     """
     pattern = local_path(source)
     if os.path.isdir(pattern):
-        below = sorted(os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names)
-        # _SUCCESS, .crc and the like are what other engines leave beside their files
-        files = [path for path in below if not os.path.relpath(path, pattern).split(os.sep)[-1].startswith(("_", "."))]
-        strange = [path for path in files if not is_parquet(path)]
-        if not files or strange:
-            what = f"holds {os.path.relpath(strange[0], pattern)}, which is no Parquet file" if files else "holds none"
-            raise ValueError(
-                f"{source} is a folder and {what}. A folder is read as one table of Parquet files; "
-                f"name CSV files by a glob, as in {os.path.join(source, '*.csv')}"
-            )
-        return files
+        return _parquet_files(source, pattern)
     if os.path.lexists(pattern) and not os.path.exists(pattern):
         raise ValueError(f"{source} is a symbolic link that leads nowhere or in a circle. Name the file itself.")
-    files = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-    files = [path for path in files if not os.path.isdir(path)]
+    files = []
+    for path in [pattern] if os.path.exists(pattern) else named(pattern):
+        compression_of(path, first_bytes(path))  # stop at the first that is no table: there may be many
+        files.append(path)
     if not files:
         raise ValueError(f"There is no file {source}. Name a CSV, gzipped CSV or Parquet file with --data.")
-    return files
+    return sorted(files)
+
+
+def _parquet_files(source: str, folder: str) -> list[str]:
+    """Return the Parquet files below a folder, and stop at the first that is something else: there may be many."""
+
+    def unreadable(error: OSError) -> None:
+        raise ValueError(f"{error.filename} cannot be read: {error.strerror or error}. Check the folder's rights.")
+
+    def refused(what: str) -> ValueError:
+        return ValueError(
+            f"{source} is a folder and {what}. A folder is read as one table of Parquet files; "
+            f"name CSV files by a glob, as in {os.path.join(source, '*.csv')}"
+        )
+
+    files = []
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders.sort()
+        # _SUCCESS, .crc and the like are what other engines leave beside their files
+        for path in (os.path.join(place, name) for name in sorted(names) if not name.startswith(("_", "."))):
+            if not is_parquet(path):
+                raise refused(f"holds {os.path.relpath(path, folder)}, which is no Parquet file")
+            files.append(path)
+    if not files:
+        raise refused("holds none")
+    return sorted(files)
 
 
 def first_bytes(path: str) -> bytes:
     """Return the first bytes of a file, which tell what it is.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it cannot be read, or is no file but a pipe or a device, from which reading might never end.
     """
     try:
+        require_regular(path)
+        if not os.path.getsize(path):  # one of the kernel's may be waited for for ever
+            return b""
         with open(path, "rb") as file:
             return file.read(64)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from None
+
+
+def require_regular(path: str) -> None:
+    """Check that there is a file, from which reading ends.
+
+    Raises:
+        OSError: there is nothing, or it cannot be seen.
+        ValueError: it is no file.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
+        what = kinds.get(stat.S_IFMT(mode), "a device")
+        raise ValueError(f"{path} is {what}, no regular file. Name a file, or write it to one.")
 
 
 def is_parquet(path: str) -> bool:
@@ -138,7 +176,8 @@ def damage_told(name: str) -> Iterator[None]:
 
 def file_marks(files: list[str]) -> list[FileMark]:
     """Return the mark of each file."""
-    return [FileMark(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in files]
+    seen = [(path, os.stat(path), os.lstat(path)) for path in files]
+    return [FileMark(path, to.st_size, to.st_mtime_ns, to.st_ctime_ns, own.st_ctime_ns) for path, to, own in seen]
 
 
 def require_unchanged(marks: list[FileMark]) -> None:

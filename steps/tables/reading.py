@@ -9,6 +9,7 @@ from pyarrow import dataset, parquet
 
 from steps.tables.csv_files import csv_tables
 from steps.tables.files import FileMark, damage, file_marks, is_parquet, local_path, table_files
+from steps.tables.fingerprints import require_same_files
 from steps.tables.types import conformed, different_columns, one_schema, require_distinct
 
 BATCH_ROWS = 1 << 18  # of a Parquet file that are read at once
@@ -24,7 +25,7 @@ class Table:
     is_part: bool = False  # whether only the first rows were read
 
 
-def open_table(source: str, folder: str, most_bytes: int = 0, in_memory: int = 1 << 28) -> Table:
+def open_table(source: str, folder: str, most_bytes: int = 0, in_memory: int = 1 << 28, fingerprint: str = "") -> Table:
     """Open a table of CSV or Parquet files as one Arrow dataset, in the order of the files and their rows.
 
     CSV is read in blocks; what is more than fits into memory is put into the folder as Parquet. A column has the type
@@ -35,12 +36,16 @@ def open_table(source: str, folder: str, most_bytes: int = 0, in_memory: int = 1
         folder: Folder for what does not fit into memory; it must stay while the table is used.
         most_bytes: Read no more text than this and take it for the whole; 0 reads all.
         in_memory: Keep no more bytes of CSV files' rows in memory.
+        fingerprint: What its files must have; a text of another form than pipeline.sources gives is not compared.
 
     Raises:
-        ValueError: it is no table that can be read; the message names the file, and the line where there is one.
+        ValueError: it is no table that can be read, or another than was fingerprinted; the message names the file, and
+            the line where there is one.
     """
+    root = local_path(source)
     files = table_files(source)
     marks = file_marks(files)
+    require_same_files(source, files, root if os.path.isdir(root) else None, fingerprint)
     of_parquet = [path for path in files if is_parquet(path)]
     schemas = {path: _parquet_schema(path) for path in of_parquet}
     if len(of_parquet) == len(files):

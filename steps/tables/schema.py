@@ -1,9 +1,11 @@
 """What a table is, as the schema file of a run holds it: its columns, its classes, and what is to be known of them."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-from steps.tables.files import local_path
+from steps.tables.files import local_path, require_regular
 
 MAX_NAMES = 10  # in one line
 MAX_PROBLEMS = 4  # in one message
@@ -113,14 +115,40 @@ def read_schema(path: str) -> Schema:
         OSError: there is no such file.
         ValueError: it is no schema.
     """
+    require_regular(local_path(path))
     with open(local_path(path), encoding="utf-8") as file:
-        whole = json.load(file)
-    try:
-        columns = [Column(**column) for column in whole.pop("columns")]
-        findings = [Finding(**finding) for finding in whole.pop("findings", ())]
-        return Schema(**whole, columns=columns, findings=findings)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"it is no schema of a table: {error}") from None
+        try:
+            return _typed(json.load(file), Schema)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"it is no schema of a table: {str(error)[:200]}") from None
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    """Return a JSON value as a type: a dataclass, a list, a dictionary, one of several or a plain one.
+
+    Raises:
+        KeyError: it has a field that the dataclass does not have.
+        TypeError: it is of another type.
+    """
+    outer, inner = get_origin(kind), get_args(kind)
+    if outer is UnionType:
+        for each in inner:
+            if isinstance(value, get_origin(each) or each):
+                return _typed(value, each)
+    elif is_dataclass(kind) and isinstance(value, dict):
+        kinds = get_type_hints(kind)
+        return kind(**{name: _typed(each, kinds[name]) for name, each in value.items()})
+    elif outer is list and isinstance(value, list):
+        return [_typed(each, inner[0]) for each in value]
+    elif outer is dict and isinstance(value, dict):
+        return {name: _typed(each, inner[1]) for name, each in value.items()}
+    elif not outer and not is_dataclass(kind):
+        is_whole = kind is float and isinstance(value, int)
+        if (isinstance(value, kind) or is_whole) and not isinstance(value, bool):
+            return value
+    raise TypeError(f"{repr(value)[:50]} is no {getattr(kind, '__name__', kind)}")
 
 
 def findings_lines(findings: list[Finding]) -> list[str]:

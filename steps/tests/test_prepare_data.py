@@ -9,10 +9,10 @@ from steps.prepare_data import prepare_data
 TABLE = "size,colour,when,kind\n1,red,2026-01-02,cat\n2,,2026-01-03,dog\n,blue,2026-01-04,dog\n4,red,2026-01-05,cat\n"
 
 
-def prepare(source, label, dataset):
+def prepare(source, label, dataset, fingerprint="mine"):
     schema = Artifact(uri=f"{dataset.path}-schema")
     return prepare_data.python_func(
-        source=str(source), label=label, fingerprint="f" * 64, dataset=dataset, schema=schema
+        source=str(source), label=label, fingerprint=fingerprint, dataset=dataset, schema=schema
     )
 
 
@@ -44,7 +44,7 @@ def test_metadata_holds_names_and_counts(csv, artifact):
     prepare(csv(TABLE), "kind", dataset)
     assert dataset.metadata == {
         "source": "table.csv",
-        "fingerprint": "f" * 64,
+        "fingerprint": "mine",
         "rows": 4,
         "columns": ["size", "colour", "when", "kind"],
         "classes": {"cat": 2, "dog": 2},

@@ -38,7 +38,11 @@ def test_shipped_source_names_nothing_that_exists_only_at_home(step):
 def test_imports_of_the_shipped_source_are_installed_by_the_step(step):
     """A package that a step or a module of it imports stands in its packages_to_install, or a machine lacks it."""
     # google.api_core and google.auth come with the client of BigQuery
-    distributions = {"sklearn": "scikit-learn", "google": "google-cloud-bigquery"}
+    distributions = {
+        "sklearn": "scikit-learn",
+        "google": "google-cloud-bigquery",
+        "google_crc32c": "google-crc32c",
+    }
     imported = set()
     for node in (node for text in sources(step).values() for node in ast.walk(ast.parse(text))):
         if isinstance(node, ast.Import):

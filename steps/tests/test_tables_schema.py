@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ from pyarrow import dataset
 
 from steps.prepare_data import prepare_data
 from steps.tables.columns import is_identifier
-from steps.tables.comparing import compare_schemas
+from steps.tables.comparing import compare_schemas, hold_to
 from steps.tables.describing import describe
 from steps.tables.reading import Table
 from steps.tables.roles import Roles
-from steps.tables.schema import Column, read_schema
+from steps.tables.schema import Column, Schema, read_schema
 
 N = 60
 
@@ -166,3 +167,33 @@ def test_step_holds_a_table_to_the_file_of_an_earlier_run(tmp_path, artifact):
         prepare(table(), schema_from=former.path)
     with pytest.raises(ValueError, match=r"The earlier run's schema .*/none cannot be read: .*No such file"):
         prepare(table(), schema_from=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda text: text[:-20], "Expecting|Unterminated"),
+        (lambda text: "[" * 100_000, "nested too deeply"),
+        (lambda text: "3", "3 is no Schema"),
+        (lambda text: "{}", "it is no schema of a table"),
+        (lambda text: text.replace('"name"', '"unnamed"', 1), "'unnamed'"),
+        (lambda text: text.replace('"name": "size"', '"name": ["size"]'), r"\['size'\] is no str"),
+        (lambda text: text.replace('"rows": ', '"rows": "x", "x": '), "'x' is no int"),
+        (lambda text: text.replace('"missing": 0.0', '"missing": true'), "True is no float"),
+        (lambda text: text.replace('"columns": [', '"columns": [null, '), "None is no Column"),
+    ],
+)
+def test_damaged_schema_of_an_earlier_run_is_told(tmp_path, damage, told):
+    Schema(3, "kind", columns=[Column("size", "number", "feature", distinct=3, values={"1": 3})]).write(
+        tmp_path / "one"
+    )
+    assert read_schema(str(tmp_path / "one")).columns[0].values == {"1": 3}
+    (tmp_path / "one").write_text(damage((tmp_path / "one").read_text()))
+    with pytest.raises(ValueError, match=f"The earlier run's schema .*/one cannot be read: .*(?:{told})"):
+        hold_to(Schema(3, "kind"), str(tmp_path / "one"))
+
+
+def test_pipe_in_place_of_a_schema_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "one")
+    with pytest.raises(ValueError, match="is a pipe, no regular file"):
+        hold_to(Schema(3, "kind"), str(tmp_path / "one"))

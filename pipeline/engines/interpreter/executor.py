@@ -155,4 +155,6 @@ def checked(found: Values, component: Mapping[str, Any]) -> Values:
     for key, listed in found.artifacts.items():
         if any(artifact["type"] != artifacts[key].get("artifactType", {}) for artifact in listed):
             raise SpecError(f"the output {key} is of another type")
+        if len(listed) != 1 and not artifacts[key].get("isArtifactList"):
+            raise SpecError(f"the output {key} is {len(listed)} artifacts")
     return found

@@ -98,8 +98,8 @@ class TaskRun:
         if not hooks.execute(self.record, command, self._width):
             return None
         outputs = executor.outputs(self._component, self._folder)
-        if key:
-            cache.put(key, outputs, self._folder, self._context.folder)
+        if key and (told := cache.put(key, outputs, self._folder, self._context.folder)):
+            hooks.note(told)
         return outputs
 
     def _environment(self, container: Mapping[str, Any]) -> dict[str, str]:
