@@ -104,9 +104,13 @@ def put(path: Path, uri: str) -> bool:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             checksum.update(block)
+    content = base64.b64encode(checksum.digest()).decode()
     bucket, name = split(uri)
     there = client().bucket(bucket).get_blob(name, retry=_retry())
-    if there and there.crc32c == base64.b64encode(checksum.digest()).decode():
+    if there and there.crc32c == content:
         return False
-    client().bucket(bucket).blob(name).upload_from_filename(path, checksum="crc32c", retry=_retry())
+    blob = client().bucket(bucket).blob(name)
+    blob.upload_from_filename(path, checksum="crc32c", retry=_retry())
+    if blob.crc32c != content:  # as the answer has it
+        raise ValueError(f"the answer to the upload of {name} is none of Cloud Storage")
     return True

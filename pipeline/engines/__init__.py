@@ -38,7 +38,7 @@ class Progress(Protocol):
 class Engine(Protocol):
     """Runs compiled pipelines."""
 
-    after_interrupt: State  # of a run that Ctrl-C interrupts
+    after_interrupt: State  # of a run that Ctrl-C interrupts; of one whose job may be there, if it has one
 
     def place(self, source: Source) -> tuple[Source, str]:
         """Bring the data to where the first step can read it; return it at its place, and what was done in words."""
