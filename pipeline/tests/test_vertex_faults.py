@@ -1,6 +1,7 @@
 """What a service, a network and whatever lies in between can do to a job: it is never lost and never belied."""
 
 import copy
+import errno
 import json
 import os
 import random
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from google.cloud import aiplatform
 
-from pipeline import ROOT, __main__, storage
+from pipeline import ROOT, __main__, runs, storage
 from pipeline.engines import vertex, vertex_service
 
 PIPELINE = """
@@ -605,8 +606,23 @@ def test_experiment_that_cannot_be_found_is_told_and_nothing_is_created(submit, 
 def test_experiment_that_does_not_take_the_job_costs_itself_only(submit, monkeypatch):
     monkeypatch.setattr(aiplatform.Experiment, "get_or_create", lambda name: object())
     done = submit("--experiment")
-    assert done.record["status"] == "succeeded"
+    assert (done.status, done.record["status"]) == (0, "succeeded")
+    assert "note: the job is not in the experiment x: " in done.err
     assert_true(done)
+
+
+def test_record_that_cannot_be_written_before_the_submission_is_of_no_job(submit, monkeypatch):
+    save = runs.Run.save
+
+    def full(run):
+        if run.job:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(run)
+
+    monkeypatch.setattr(runs.Run, "save", full)
+    done = submit()
+    assert (done.status, done.created) == (1, {})
+    assert (done.record["status"], done.record["job"]) == ("failed", None)
 
 
 def test_interrupt_before_the_submission_is_a_run_that_was_cancelled(submit, monkeypatch):
