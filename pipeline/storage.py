@@ -159,9 +159,13 @@ def put(path: Path, uri: str) -> bool:
     An object appears only once its upload is complete, and is compared by its CRC32C, so a part is never taken for
     the whole.
     """
+    content = crc32c(str(path))
     bucket, name = split(uri)
     there = client().bucket(bucket).get_blob(name, retry=_retry())
-    if there and there.crc32c == crc32c(str(path)):
+    if there and there.crc32c == content:
         return False
-    client().bucket(bucket).blob(name).upload_from_filename(path, checksum="crc32c", retry=_retry())
+    blob = client().bucket(bucket).blob(name)
+    blob.upload_from_filename(path, checksum="crc32c", retry=_retry())
+    if blob.crc32c != content:  # as the answer has it
+        raise ValueError(f"the answer to the upload of {name} is none of Cloud Storage")
     return True

@@ -123,13 +123,13 @@ class VertexEngine:
 
     def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:
         """Submit a compiled pipeline and follow it to its end; see pipeline.engines.Engine."""
-        is_there = self.submit(spec, parameters, run)
+        is_there = self.submit(spec, parameters, run, progress)
         progress.submitted(run)
         if not (is_there and self.wait):
             return "running"
         return self.follow(run, graph.nodes(graph.load(spec)), progress, is_new=True)
 
-    def submit(self, spec: Path, parameters: dict[str, Any], run: Run) -> bool:
+    def submit(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> bool:
         """Submit a compiled pipeline, and return whether the job is known to be there; if not, the run's error says so.
 
         Its name is recorded before the service is asked for it: whatever becomes of the answer, the job can be followed
@@ -147,15 +147,19 @@ class VertexEngine:
                 )
         job_id = self.job_id(run)
         job = self._job(spec, parameters, run, job_id)
-        run.job, run.url = self.resource_name(job_id), self.url(job_id)
-        run.save()
+        run.job, run.url = f"{self.service.parent}/pipelineJobs/{job_id}", self.url(job_id)
+        try:
+            run.save()
+        except OSError:  # nothing has been asked for
+            run.job = run.url = None
+            raise
         if not self._create(job, run):
             return False
         if experiment:
             try:
                 self.service.retried("log to the experiment", lambda: job.associate(experiment))
             except Exception as error:  # the job runs all the same
-                run.error = f"the job is not in the experiment {run.identifier}: {first_line(error)}"
+                progress.note(f"note: the job is not in the experiment {run.identifier}: {first_line(error)}")
         return True
 
     def _create(self, job: "Job", run: Run) -> bool:
@@ -360,7 +364,7 @@ class VertexEngine:
         tasks: dict[int, Task],
         run: Run,
         progress: Progress,
-        told: set[tuple[int, str]],
+        told: set[Any],
     ) -> None:
         by_name = {name: node for node in nodes for name in (node.display_name, node.name)}
         details = {detail.task_id: detail for detail in job.job_detail.task_details}

@@ -223,3 +223,47 @@ def test_page_in_another_encoding_is_kept_as_it_is(tmp_path):
     results.conclude(run)
     assert (run.folder / "report.html").read_bytes() == (tmp_path / "page").read_bytes()
     assert json.loads(run.model_dump_json(by_alias=True))["report"] == str(run.folder / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "metadata"),
+    [
+        ("schema", "no JSON", {"columns": 1, "notes": 1}),
+        ("schema", '{"columns": [{"x": 1}]}', {"columns": 1, "notes": 1}),
+        ("report", None, {}),
+    ],
+)
+def test_output_that_cannot_be_used_is_told_and_costs_itself_only(
+    tmp_path, monkeypatch, capsys, name, content, metadata
+):
+    place = tmp_path / "place"
+    place.write_text(content or "<p>page</p>")
+    output = SimpleNamespace(uri=str(place), metadata=metadata, schema_title="system.HTML")
+    data = runs.Data(source="", fingerprint="")
+    run = runs.new(tmp_path, "x", pipeline="x", engine="local", parameters={}, data=data)
+    (tmp_path / "spec.yaml").write_text("{}")
+    run.begin(tmp_path / "spec.yaml")
+    if content is None:  # gone between the two looks
+        monkeypatch.setattr(results.shutil, "copyfile", lambda *_: 1 / 0)
+
+    def watch():
+        run.tasks = [Task(name="evaluate", state="succeeded")]
+        run.end(run.tasks[0], {name: output})
+        return "succeeded"
+
+    assert engines.record(watch, LocalEngine(Settings()), run, console.Lines()) == "succeeded"
+    assert runs.read(run.folder).status == "succeeded"
+    console.show_result(run)
+    assert f"note: the {name} of {run.run_id} cannot be used: " in capsys.readouterr().err
+
+
+def test_figures_of_classes_that_are_no_numbers_are_shown_as_they_are(tmp_path, capsys):
+    data = runs.Data(source="", fingerprint="")
+    run = runs.new(tmp_path, "x", pipeline="x", engine="local", parameters={}, data=data)
+    (tmp_path / "spec.yaml").write_text("{}")
+    run.begin(tmp_path / "spec.yaml")
+    for value in ("many", None, [1]):
+        run.metrics = {name: {"oak": value, "pine": 1} for name in results.OF_CLASSES} | {"accuracy": value}
+        run.finish("succeeded")
+        console.show_result(run)
+        assert results.of_classes(run) == {}

@@ -1,16 +1,21 @@
 """What a service, a network and whatever lies in between can do to a job: it is never lost and never belied."""
 
 import copy
+import errno
 import json
 import os
 import random
 import re
+import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
 import pytest
+from google.cloud import aiplatform
 
-from pipeline import __main__, storage
+from pipeline import ROOT, __main__, runs, storage
 from pipeline.engines import vertex, vertex_service
 
 PIPELINE = """
@@ -551,6 +556,73 @@ def test_interrupt_at_any_call_leaves_the_job_with_its_name(submit, faulty, monk
     assert f"follow {done.record['job']}" in done.err
     if call == LOOK or act:
         assert_true(done)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, *slow(signal.SIGTERM, signal.SIGKILL)])
+def test_signal_while_the_service_creates_the_job_leaves_it_with_its_name(faulty, tmp_path, sent):
+    (tmp_path / "p.py").write_text(PIPELINE)
+    faulty.fail(*CREATE, 200, hang=5)
+    environment = os.environ | {"COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}
+    command = [sys.executable, "run.py", "--identifier", "x", "--pipeline", f"{tmp_path}/p.py:adding"]
+    known = faulty.jobs().keys()
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not (created := faulty.jobs().keys() - known):
+            time.sleep(0.02)
+        process.send_signal(sent)
+        begun = time.monotonic()
+        shown = process.stderr.read()
+    assert time.monotonic() - begun < 4  # at most two, but machines are noisy; the answer takes five
+    (job,) = created
+    (path,) = (tmp_path / "runs").glob("x/2*/run.json")
+    record = json.loads(path.read_text())
+    assert record["status"] == "running"
+    assert record["job"].endswith(f"/{job}")
+    assert "Traceback" not in shown
+    if sent == signal.SIGINT:
+        assert f"python -m pipeline cancel {record['job']}" in shown
+
+
+@pytest.mark.parametrize("fault", ["HTML", *slow("empty", "401", "403", "409", "404", "a list", "400")])
+def test_upload_that_fails_is_told_and_nothing_is_created(faulty, local_run, tmp_path, rows, fault):
+    rows.assign(x=time.time_ns()).to_csv(tmp_path / "rows.csv", index=False)
+    known = faulty.jobs()
+    faulty.fail("POST", "/upload/storage", **FAULTS[fault], times=ALWAYS)
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--no-wait")
+    assert (done.status, faulty.jobs().keys()) == (2, known.keys())
+    assert "Traceback" not in done.err
+    assert "Error: the data was not uploaded: " in done.err
+    assert "a job of this id exists" not in done.err
+    assert not done.folder.exists()
+
+
+@pytest.mark.parametrize("fault", ["404", *slow("HTML", "401")])
+def test_experiment_that_cannot_be_found_is_told_and_nothing_is_created(submit, faulty, fault):
+    faulty.fail("*", "/metadataStores", **FAULTS[fault], times=ALWAYS)
+    done = submit("--experiment")
+    assert (done.status, done.created) == (2, {})
+    assert "Error: the submission failed: " in done.err
+
+
+def test_experiment_that_does_not_take_the_job_costs_itself_only(submit, monkeypatch):
+    monkeypatch.setattr(aiplatform.Experiment, "get_or_create", lambda name: object())
+    done = submit("--experiment")
+    assert (done.status, done.record["status"]) == (0, "succeeded")
+    assert "note: the job is not in the experiment x: " in done.err
+    assert_true(done)
+
+
+def test_record_that_cannot_be_written_before_the_submission_is_of_no_job(submit, monkeypatch):
+    save = runs.Run.save
+
+    def full(run):
+        if run.job:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(run)
+
+    monkeypatch.setattr(runs.Run, "save", full)
+    done = submit()
+    assert (done.status, done.created) == (1, {})
+    assert (done.record["status"], done.record["job"]) == ("failed", None)
 
 
 def test_interrupt_before_the_submission_is_a_run_that_was_cancelled(submit, monkeypatch):
