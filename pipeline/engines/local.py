@@ -44,8 +44,6 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 class LocalEngine:
     """Runs compiled pipelines on this machine."""
 
-    after_interrupt: State = "cancelled"
-
     def __init__(self, settings: Settings, *, isolated: bool = False, slots: int | None = None):
         """Make the engine.
 
