@@ -36,21 +36,25 @@ class RequestError(Exception):
 
 def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
     """Run a command line and return its exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 ended."""
-    from pipeline import ending
+    from pipeline import ending, terminal
 
+    terminal.prepare()
     try:
         with ending.by_signals():
-            app(argv)
+            return terminal.run(app, argv)
     except ending.Interrupted as end:
         print(f"Error: {end}.", file=sys.stderr)
         return ending.EXIT_STATUS
     except SystemExit as end:
         return end.code
     except RequestError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {terminal.printable(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        print(f"Error: the disk is full: {error}. Free some space and run again.", file=sys.stderr)
+        print(
+            f"Error: the disk is full: {terminal.printable(str(error))}. Free some space and run again.",
+            file=sys.stderr,
+        )
         return 1

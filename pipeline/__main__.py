@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from typing import Annotated
 
-from pipeline import RequestError, command_line, ending
+from pipeline import RequestError, command_line, ending, terminal
 
 if __name__ == "__main__":
     ending.quietly()
@@ -99,7 +99,7 @@ def cancel(job: Job, project: Project = None, region: Region = None) -> None:
     """Cancel a job on Vertex AI."""
     engine = _vertex(job, project, region)
     engine.cancel(job)
-    typer.echo(f"Asked to cancel {engine.resource_name(job)}")
+    typer.echo(terminal.printable(f"Asked to cancel {engine.resource_name(job)}"))
 
 
 @app.command()
@@ -116,9 +116,9 @@ def benchmark(
     try:
         found = command.benchmark(data, label, rows, runs, stock)
     except command.ContestantFailed as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(terminal.printable(f"Error: {error}"), err=True)
         raise typer.Exit(1) from None
-    typer.echo(tables.markdown(found))
+    typer.echo(terminal.printable(tables.markdown(found)))
 
 
 def _vertex(job: str, project: str | None, region: str | None):

@@ -113,9 +113,14 @@ def _chance(first: Run, second: Run) -> str:
         return f"not known: {error}"
     true = predictions[0]["true"].to_numpy()
     a, b = (frame["predicted"].to_numpy() for frame in predictions)
+    if not len(tests[0]) == len(a) == len(b) > 0:
+        return "not known: the runs have not kept a prediction of each test row."
     if (a == b).all():
         return "no difference: both models predict the same for every test row."
-    low, high = bootstrap(true, a, b)
+    try:
+        low, high = bootstrap(true, a, b)
+    except (TypeError, ValueError) as error:  # of classes that are no text, or none
+        return f"not known: the predictions cannot be compared: {error}."
     verdict = "larger than chance" if low > 0 or high < 0 else "not larger than chance"
     return (
         f"{verdict}: in 95% of {N_RESAMPLES:,} resamples of the same {len(true):,} test rows it lies "

@@ -3,18 +3,19 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import history, results, runs
+from pipeline import files, history, results, runs, terminal
 from pipeline.check import Check, Description
 from pipeline.compare import Comparison
 from pipeline.graph import Node
@@ -24,15 +25,32 @@ from pipeline.sources import Source
 if TYPE_CHECKING:
     from steps.tables.schema import Column
 
-# names and messages may come from the data: they are shown as they are, not read as markup
-progress_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-error_console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-result_console = Console(markup=False, highlight=False, soft_wrap=True)
+
+class Terminal(Console):
+    """Shows names and messages as they are, not read as markup, and without control characters: any may be another's.
+
+    What rich itself sends to move the cursor or to colour stands apart from the texts and is left alone.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(markup=False, highlight=False, soft_wrap=True, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render something to segments of text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=terminal.printable(segment.text))
+
+
+progress_console = Terminal(stderr=True)
+error_console = Terminal(stderr=True)
+result_console = Terminal()
 MAX_DIFF_LINES = 24  # of a step's source, on the terminal
 N_COLUMNS_SHOWN = 40  # of a table, and those with a note
 N_NOTES_SHOWN = 10
 N_RETURNED_SHOWN = 30
 N_FIGURES = 4  # of a pipeline's own, in one line
+MAX_LENGTH = 200  # of a value that a pipeline or a record has; in a table much less
+MAX_ERROR_LENGTH = 4_000
 
 STYLES = {
     "waiting": "dim",
@@ -142,7 +160,7 @@ def show(message: str) -> None:
 
 def show_error(message: str) -> None:
     """Show what went wrong."""
-    error_console.print(Text("Error: ", "bold red").append(message))
+    error_console.print(Text("Error: ", "bold red").append(_first(message, MAX_ERROR_LENGTH)))
 
 
 def show_checks(checks: list[Check]) -> None:
@@ -169,7 +187,7 @@ def show_description(described: Description, source: Source, profile: str, reaso
         missing = f"{column.missing:.1%}" if column.missing else ""
         texts = (repr(column.name)[1:-1], column.type, column.role, missing, _values(column), column.note)
         table.add_row(*map(Text, texts))
-    Console(width=max(result_console.width, 160), markup=False, highlight=False).print(table)
+    _show_table(table, 160)
     if len(shown) < len(columns):
         result_console.print(f"… and {len(columns) - len(shown):,} more columns")
     classes = schema.classes
@@ -177,7 +195,7 @@ def show_description(described: Description, source: Source, profile: str, reaso
         result_console.print(f"{len(classes):,} classes in {schema.label!r}")
         most, n_rows = max(classes.values()), sum(classes.values())
         for name, count in [*classes.items()][:100]:
-            bar = "█" * round(30 * count / most)
+            bar = ("#" if result_console.options.ascii_only else "█") * round(30 * count / most)
             result_console.print(f"  {name[:40]:<20} {count:>12,} {count / n_rows:>6.1%}  {bar}")
     for note in schema.table_notes():
         result_console.print(f"note: {note}")
@@ -220,7 +238,7 @@ def show_result(run: Run) -> None:
     """Show how a run has ended: its figures, those of the run before it, and where things are, or what failed."""
     if run.metrics:
         if of_classes := results.of_classes(run):
-            result_console.print(_table_of_classes(of_classes, f"{run.pipeline} of {run.identifier}, test rows"))
+            _show_table(_table_of_classes(of_classes, f"{run.pipeline} of {run.identifier}, test rows"), 80)
         _show_figures(run)
         if former := history.former(run):
             result_console.print(_against(run, former))
@@ -241,7 +259,14 @@ def show_result(run: Run) -> None:
 def show_json(run: Run) -> None:
     """Print run.json; what failed is told on standard error."""
     show_failures(run)
-    result_console.file.write((run.folder / "run.json").read_text("utf-8"))
+    path = run.folder / runs.RECORD
+    try:
+        files.read(path, Run)
+        record = files.text(path)
+    except files.Damaged as error:  # another has been at it
+        show_error(f"The record {near(path)} cannot be read: {error}. This is the one that was to be there.")
+        record = run.model_dump_json(indent=2) + "\n"
+    result_console.file.write(terminal.printable_json(record, result_console.encoding))
 
 
 def show_failures(run: Run) -> None:
@@ -262,7 +287,7 @@ def show_failures(run: Run) -> None:
 def _show_figures(run: Run) -> None:
     """Show a run's overall figures: the best known and the time in one line, those of its own in lines below."""
     shown = [f"{name} {_figure(value)}" for name, value in _headlines(run).items()]
-    own = [f"{name} {_figure(value)}" for name, value in results.own(run).items()]
+    own = [f"{_brief(name)} {_figure(value)}" for name, value in results.own(run).items()]
     if not shown:
         shown, own = own[:N_FIGURES], own[N_FIGURES:]
     lines = [[*shown, f"{run.seconds:.1f} s"], *(own[at : at + N_FIGURES] for at in range(0, len(own), N_FIGURES))]
@@ -278,8 +303,7 @@ def _show_returned(run: Run) -> None:
             lines += [(task.title, name, value) for name, value in (task.values | task.outputs).items()]
     for owner, name, value in lines[:N_RETURNED_SHOWN]:
         shown = near(value) if isinstance(value, str) and value.startswith("/") else str(value)
-        shown = " ".join(shown.split())
-        result_console.print(f"{owner} {name}: {shown if len(shown) <= 200 else shown[:199] + '…'}")
+        result_console.print(f"{owner} {_brief(name)}: {_brief(shown)}")
     if len(lines) > N_RETURNED_SHOWN:
         result_console.print(f"and {len(lines) - N_RETURNED_SHOWN:,} more: {near(run.folder / 'run.json')}")
 
@@ -295,7 +319,7 @@ def _against(run: Run, former: Run) -> str:
     names = [*_headlines(run)] or [*now][:N_FIGURES]
     both = [name for name in names if results.is_number(now[name]) and results.is_number(then.get(name))]
     differences = "   ".join(f"{name} {now[name] - then[name]:+.4f}" for name in both) or "no figure in common"
-    changes = [f"{name}={value}" for name, value in history.changed(run, former).items()]
+    changes = [f"{name}={_brief(value, 60)}" for name, value in history.changed(run, former).items()]
     if run.data.fingerprint != former.data.fingerprint:
         changes.append("other data")
     return f"against {former.run_id}: {differences}" + (f"   ({', '.join(changes)})" if changes else "")
@@ -304,7 +328,7 @@ def _against(run: Run, former: Run) -> str:
 def _figure(value: Any) -> str:
     """Return a figure as text; a step may log anything."""
     if not isinstance(value, float):
-        return "" if value is None else str(value)
+        return "" if value is None else _brief(value, 60)
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
@@ -314,7 +338,10 @@ def _show_notes(run: Run) -> None:
         return
     from steps.tables.schema import read_schema
 
-    notes = read_schema(run.schema_file).all_notes()
+    try:
+        notes = read_schema(run.schema_file).all_notes()
+    except (OSError, ValueError) as error:
+        notes = [f"the schema {near(run.schema_file)} cannot be read: {error}"]
     for note in notes[:N_NOTES_SHOWN]:
         show(f"note: {note}")
     if len(notes) > N_NOTES_SHOWN:
@@ -325,18 +352,19 @@ def show_history(found: list[Run], damaged: list[str]) -> None:
     """Show one line for each run, newest first, with the parameters that changed from the one before it."""
     headlines = [_headlines(run) for run in found]
     names = [name for name in results.HEADLINES.values() if any(name in figures for figures in headlines)]
-    own = [", ".join(f"{name}={_figure(value)}" for name, value in _own_in_short(run)) for run in found]
+    own = [", ".join(f"{_brief(name, 60)}={_figure(value)}" for name, value in _own_in_short(run)) for run in found]
     columns = ("run", "engine", "state", "seconds", "data", "changed", *names, *(["figures"] if any(own) else []))
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for column in table.columns:  # a narrow terminal breaks the line, not the words
         column.no_wrap = True
     for place, (run, former) in enumerate(zip(found, [*found[1:], None], strict=True)):
-        changes = ", ".join(f"{name}={value}" for name, value in history.changed(run, former).items())
+        changes = ", ".join(f"{name}={_brief(value, 60)}" for name, value in history.changed(run, former).items())
         figures = [*(_figure(headlines[place].get(name)) for name in names), *([own[place]] if any(own) else [])]
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
-        texts = (run.run_id, run.engine, _state(run.status), seconds, run.data.source, changes, *figures)
+        engine, source, changes = _brief(run.engine, 20), _brief(run.data.source, 80), _brief(changes, MAX_LENGTH)
+        texts = (run.run_id, engine, _state(run.status), seconds, source, changes, *figures)
         table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts))
-    Console(width=max(result_console.width, 250), markup=False, highlight=False).print(table)
+    _show_table(table, 250)
     for run in found:
         if run.status == "lost":
             result_console.print(f"{run.run_id} is lost: {run.error}")
@@ -357,20 +385,20 @@ def show_comparison(first: Run, second: Run, found: Comparison) -> None:
     runs_of = [("state", *(_state(run.status) for run in (first, second)))]
     runs_of += [("seconds", *("" if run.seconds is None else f"{run.seconds:.1f}" for run in (first, second)))]
     for name, *pair in (*runs_of, *((name, *map(_text, pair)) for name, pair in found.asked.items())):
-        table.add_row(Text(name), *pair, "")
+        table.add_row(_text(name), *pair, "")
     for name, (one, other) in found.data.items():
         table.add_row(f"data {name}", _text(one), _text(other), "" if one == other else "other")
     table.add_section()
     for name, (one, other) in found.metrics.items():
         is_pair = results.is_number(one) and results.is_number(other)
-        table.add_row(Text(name), *map(_figure, (one, other)), f"{other - one:+.4f}" if is_pair else "")
-    result_console.print(table)
+        table.add_row(_text(name), *map(_figure, (one, other)), f"{other - one:+.4f}" if is_pair else "")
+    _show_table(table, 100)
     if found.chance:
         result_console.print(f"Difference in macro-F1: {found.chance}")
     for steps, lines in found.code.items():
-        result_console.print(f"\nThe source of {steps} differs:")
+        result_console.print(f"\nThe source of {_brief(steps)} differs:")
         for line in lines[:MAX_DIFF_LINES]:
-            result_console.print(Text(f"  {line}", {"+": "green", "-": "red"}.get(line[:1], "")))
+            result_console.print(Text(f"  {_first(line, MAX_LENGTH)}", {"+": "green", "-": "red"}.get(line[:1], "")))
         if len(lines) > MAX_DIFF_LINES:
             result_console.print(f"  and {len(lines) - MAX_DIFF_LINES} more lines")
     if not found.code and not found.problems:
@@ -379,6 +407,20 @@ def show_comparison(first: Run, second: Run, found: Comparison) -> None:
         show_error(problem)
     for run in (first, second):
         show_failures(run)
+
+
+def _show_table(table: Table, width: int) -> None:
+    """Show a table; a terminal that is narrower breaks its lines, so that no column is lost."""
+    Terminal(width=max(result_console.width, width)).print(table, soft_wrap=False)
+
+
+def _first(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _brief(value: Any, length: int = MAX_LENGTH) -> str:
+    """Return a value as text of one line that is not long: a record may hold anything."""
+    return _first(" ".join(str(value).split()), length)
 
 
 def _text(value: Any) -> Text:
@@ -391,11 +433,12 @@ def _text(value: Any) -> Text:
 def show_outputs(outputs: dict[str, Any]) -> None:
     """Show what a task has put out."""
     for name, value in outputs.items():
-        result_console.print(Text(f"{name:<16} {near(value) if isinstance(value, str) else value}"))
+        shown = near(value) if isinstance(value, str) else str(value)
+        result_console.print(Text(f"{name:<16} {_first(shown, MAX_ERROR_LENGTH)}"))
 
 
 def _table_of_classes(of_classes: dict[str, tuple[Any, ...]], title: str) -> Table:
-    table = Table("class", *results.OF_CLASSES, title=title)
+    table = Table("class", *results.OF_CLASSES, title=title, title_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, (rows, *shares) in of_classes.items():
@@ -405,7 +448,10 @@ def _table_of_classes(of_classes: dict[str, tuple[Any, ...]], title: str) -> Tab
 
 def near(place: str | Path) -> str:
     """Return a path relative to the current folder where it lies below it; an address stays as it is."""
-    if "://" in str(place):
+    if "://" in str(place) or not os.path.isabs(place):
         return str(place)
-    relative = os.path.relpath(place)
+    try:
+        relative = os.path.relpath(place)
+    except OSError:  # the current folder is gone
+        return str(place)
     return str(place) if relative.startswith("..") else relative

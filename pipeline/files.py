@@ -63,9 +63,25 @@ def read(path: Path, model: type[T]) -> T:
     try:
         return _adapter(model).validate_json(content(path))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))[:100]
-        raise Damaged(f"{place or 'it'}: {first['msg']}"[:300]) from None
+        raise _damaged(error) from None
+
+
+def check(value: Any, model: Any) -> None:
+    """Check that a value that was read, as from YAML, is what a model says.
+
+    Raises:
+        Damaged: it is something else.
+    """
+    try:
+        _adapter(model).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise _damaged(error) from None
+
+
+def _damaged(error: ValidationError) -> Damaged:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))[:100]
+    return Damaged(f"{place or 'it'}: {first['msg']}"[:300])
 
 
 @cache

@@ -4,13 +4,21 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required
 
 import yaml
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from pipeline import RequestError
+from pipeline import RequestError, files
 from steps.shipping import shipped_files
+
+FUNCTION_FLAG = "--function_to_execute"  # before its name, among the arguments of a lightweight component
+MAX_NODES = 1_000_000  # values of a spec, each alias counted: a few lines of aliases can stand for billions
+MAX_TASKS = 100_000
+MAX_DEPTH = 200  # of values in values, and of sub-pipelines in sub-pipelines
 
 
 @dataclass(frozen=True)
@@ -28,21 +36,183 @@ class Node:
     retries: int = 0
 
 
+# what is used here of KFP's PipelineSpec, whose proto would take a task without a component, or a null for a text
+class _Name(TypedDict):
+    name: str
+
+
+class _Value(TypedDict, total=False):
+    componentInputParameter: str
+
+
+class _Inputs(TypedDict, total=False):
+    parameters: dict[str, _Value]
+
+
+class _TaskInfo(TypedDict, total=False):
+    name: str
+
+
+class _Retries(TypedDict, total=False):
+    maxRetryCount: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+
+
+class _Task(TypedDict, total=False):
+    componentRef: Required[_Name]
+    dependentTasks: list[str]
+    inputs: _Inputs
+    taskInfo: _TaskInfo
+    retryPolicy: _Retries
+
+
+class _Dag(TypedDict, total=False):
+    tasks: dict[str, _Task]
+
+
+class _Component(TypedDict, total=False):
+    dag: _Dag
+    executorLabel: str
+
+
+class _Resources(TypedDict, total=False):
+    accelerator: dict[str, Any]
+    resourceCpuLimit: str
+    resourceMemoryLimit: str
+
+
+class _Variable(TypedDict, total=False):
+    name: Required[str]
+    value: str
+
+
+class _Container(TypedDict, total=False):
+    image: str
+    command: list[str]
+    args: list[str]
+    env: list[_Variable]
+    resources: _Resources
+
+
+class _Executor(TypedDict, total=False):
+    container: _Container
+
+
+class _Deployment(TypedDict):
+    executors: dict[str, _Executor]
+
+
+class _RootDag(TypedDict):
+    tasks: dict[str, _Task]
+
+
+class _Root(TypedDict):
+    dag: _RootDag
+
+
+class _Spec(TypedDict, total=False):
+    pipelineInfo: Required[_Name]
+    root: Required[_Root]
+    deploymentSpec: Required[_Deployment]
+    components: dict[str, _Component]
+
+
 def load(spec: Path) -> dict[str, Any]:
-    """Read a compiled spec; YAML is a superset of JSON.
+    """Read a compiled spec.
 
     Raises:
         RequestError: the file is missing or damaged.
     """
     try:
-        # a second document, where there is one, holds the settings of a platform
-        loaded = next(yaml.load_all(spec.read_text("utf-8"), yaml.CSafeLoader), None)
-        loaded["root"]["dag"]["tasks"], loaded["deploymentSpec"]["executors"]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
-        raise RequestError(
-            f"The spec {spec} cannot be read: {str(error).splitlines()[0]}. It is missing or damaged."
-        ) from None
+        loaded = parsed(files.text(spec))
+        check(loaded)
+    except files.Damaged as error:
+        raise RequestError(f"The spec {spec} cannot be read: {error}. It is missing or damaged.") from None
     return loaded
+
+
+def parsed(text: str) -> Any:
+    """Return what a spec's text holds; YAML is a superset of JSON.
+
+    Raises:
+        Damaged: it is no YAML, or holds what no JSON could.
+    """
+    try:
+        # a second document, where there is one, holds the settings of a platform
+        loaded = next(yaml.load_all(text, yaml.CSafeLoader), None)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number of many digits is a ValueError
+        raise files.Damaged(" ".join(str(error).split())[:300]) from None
+    level, n_nodes, depth = [loaded], 0, 0
+    while level:
+        n_nodes, depth = n_nodes + len(level), depth + 1
+        if n_nodes > MAX_NODES or depth > MAX_DEPTH:
+            raise files.Damaged("it is nested too deeply, or its aliases stand for too much")
+        for value in level:
+            if value is not None and type(value) not in (dict, list, str, int, float, bool):
+                raise files.Damaged(f"it has a value that JSON does not have, {str(value)[:40]!r}")
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value if isinstance(value, list) else [*value.keys(), *value.values()])
+        ]
+    return loaded
+
+
+def check(spec: Any) -> None:
+    """Check that a spec has what the functions of this module use of it.
+
+    Raises:
+        Damaged: it has not.
+    """
+    files.check(spec, _Spec)
+    for label, executor in spec["deploymentSpec"]["executors"].items():
+        container = executor.get("container", {})
+        words = container.get("args", [])
+        if FUNCTION_FLAG in words and not (container.get("command") and words[words.index(FUNCTION_FLAG) + 1 :]):
+            raise files.Damaged(f"the executor {label} names no source or no function")
+    if _count(spec, spec["root"]["dag"], {}, 0) > MAX_TASKS:
+        raise files.Damaged(f"it has more than {MAX_TASKS:,} tasks")
+
+
+def _count(spec: dict[str, Any], dag: dict[str, Any], counted: dict[str, int], depth: int) -> int:
+    """Return how many tasks a DAG is made of; the components that they name are there, without a circle."""
+    if depth > MAX_DEPTH:
+        raise files.Damaged("its sub-pipelines are nested too deeply, or in a circle")
+    n_tasks = 0
+    try:
+        tasks = _in_order(dag.get("tasks", {}))
+    except CycleError as error:
+        circle = ", ".join(error.args[1][:5])
+        raise files.Damaged(f"its tasks depend on each other in a circle: {circle}") from None
+    for name, task in tasks.items():
+        of = task["componentRef"]["name"]
+        component = spec.get("components", {}).get(of, {})
+        label = component.get("executorLabel")
+        if "dag" in component:
+            if of not in counted:
+                counted[of] = _count(spec, component["dag"], counted, depth + 1)
+            n_tasks += counted[of]
+        elif label is None:
+            raise files.Damaged(f"the task {name} is of a component that is not there, {of}")
+        n_tasks += 1
+    return n_tasks
+
+
+def _in_order(tasks: dict[str, Any]) -> dict[str, Any]:
+    """Return the tasks of a DAG, each behind those that it depends on.
+
+    Raises:
+        CycleError: some depend on each other in a circle.
+    """
+    places = {name: place for place, name in enumerate(tasks)}
+    sorter = TopologicalSorter({name: places.keys() & task.get("dependentTasks", ()) for name, task in tasks.items()})
+    sorter.prepare()
+    ordered: dict[str, Any] = {}
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=places.__getitem__)
+        sorter.done(*ready)
+        ordered |= {name: tasks[name] for name in ready}
+    return ordered
 
 
 def nodes(spec: dict[str, Any]) -> list[Node]:
@@ -52,31 +222,27 @@ def nodes(spec: dict[str, Any]) -> list[Node]:
 
 def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Iterator[Node]:
     executors = spec["deploymentSpec"]["executors"]
-    waiting = dict(dag.get("tasks", {}))
-    while waiting:
-        ready = [name for name, task in waiting.items() if not {*task.get("dependentTasks", ())} & waiting.keys()]
-        for name in ready:
-            task = waiting.pop(name)
-            component = spec["components"][task["componentRef"]["name"]]
-            if "dag" in component:
-                iterates = "parameterIterator" in task or "artifactIterator" in task
-                yield from _nodes(spec, component["dag"], in_loop or iterates)
-                continue
-            inputs = task.get("inputs", {}).get("parameters", {})
-            items = [key for key, value in inputs.items() if "-loop-item" in value.get("componentInputParameter", "")]
-            display_name = task.get("taskInfo", {}).get("name", name)
-            label = component["executorLabel"]
-            machine = _machine(executors.get(label, {}).get("container", {}).get("resources", {}))
-            retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
-            yield Node(
-                name,
-                display_name,
-                label.removeprefix("exec-"),
-                in_loop,
-                items[0] if items else None,
-                **machine,
-                retries=retries,
-            )
+    for name, task in _in_order(dag.get("tasks", {})).items():
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            iterates = "parameterIterator" in task or "artifactIterator" in task
+            yield from _nodes(spec, component["dag"], in_loop or iterates)
+            continue
+        inputs = task.get("inputs", {}).get("parameters", {})
+        items = [key for key, value in inputs.items() if "-loop-item" in value.get("componentInputParameter", "")]
+        display_name = task.get("taskInfo", {}).get("name", name)
+        label = component["executorLabel"]
+        machine = _machine(executors.get(label, {}).get("container", {}).get("resources", {}))
+        retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
+        yield Node(
+            name,
+            display_name,
+            label.removeprefix("exec-"),
+            in_loop,
+            items[0] if items else None,
+            **machine,
+            retries=retries,
+        )
 
 
 def _machine(resources: dict[str, Any]) -> dict[str, str]:
@@ -97,20 +263,27 @@ def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the containers of the lightweight components of a spec by step."""
     executors = spec["deploymentSpec"]["executors"]
     found = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
-    flag = "--function_to_execute"
-    return {step: container for step, container in found.items() if flag in container.get("args", ())}
+    return {step: container for step, container in found.items() if FUNCTION_FLAG in container.get("args", ())}
 
 
 def sources(container: dict[str, Any]) -> dict[str, str]:
-    """Return the Python that a lightweight component is made of: its own under "", its modules' by their files."""
+    """Return the Python that a lightweight component is made of: its own under "", its modules' by their files.
+
+    Raises:
+        RequestError: it is no Python, or what it ships is damaged.
+    """
     source = container["command"][-1]
-    modules = {file: text for file, text in shipped_files(source).items() if file.endswith(".py")}
+    try:
+        modules = {file: text for file, text in shipped_files(source).items() if file.endswith(".py")}
+    except Exception as error:  # of the parser, of base64, zlib and JSON
+        told = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RequestError(f"The source of {function(container)} cannot be read: {told}.") from None
     return {"": source, **modules}
 
 
 def function(container: dict[str, Any]) -> str:
     """Return the name of the function that a lightweight component executes."""
-    return container["args"][container["args"].index("--function_to_execute") + 1]
+    return container["args"][container["args"].index(FUNCTION_FLAG) + 1]
 
 
 @dataclass(frozen=True)
@@ -165,7 +338,7 @@ def _install(words: list[str]) -> Install:
         if word and not word.strip(_SEPARATORS):  # the next command
             break
         if word in _WITH_VALUE:
-            options += [word, next(rest)]
+            options += [word, next(rest, "")]
         elif word == "--no-deps":
             options.append(word)
         elif not word.startswith("-"):

@@ -1,6 +1,7 @@
 """A pipeline by what --pipeline names: one of PIPELINES, my/file.py:function, or a compiled spec."""
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import os
@@ -14,11 +15,10 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import kfp
-import yaml
 from kfp import components
 from kfp.dsl.base_component import BaseComponent
 
-from pipeline import OWN_FOLDERS, PIPELINES, ROOT, RequestError
+from pipeline import OWN_FOLDERS, PIPELINES, ROOT, RequestError, files, graph
 
 T = TypeVar("T")
 SPECS = (".yaml", ".yml", ".json")
@@ -75,9 +75,9 @@ def _parts(pipeline: str) -> tuple[str, str]:
 def _module(pipeline: str, path: Path) -> ModuleType:
     """Import a file as it is now; what stands beside it can be imported by it, as in a script."""
     try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"--pipeline {pipeline}: the file {path} cannot be read: {error.strerror}.") from None
+        source = files.content(path)
+    except files.Damaged as error:
+        raise RequestError(f"--pipeline {pipeline}: the file {path} cannot be read: {_why(path, error)}.") from None
     # a name that no other module has, so that a file may be called as it likes
     name = f"{re.sub(r'[^a-zA-Z0-9_]', '_', path.stem)}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     module = module_from_spec(spec_from_file_location(name, path))
@@ -152,20 +152,25 @@ def _named(module: ModuleType) -> str:
 
 def _of_spec(path: Path) -> BaseComponent:
     try:
-        text = path.read_text("utf-8")
-        spec = next(yaml.load_all(text, yaml.CSafeLoader), None)
-    except OSError as error:
-        raise RequestError(f"--pipeline {path}: the file cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = " ".join(str(error).split())[:300]
-        raise RequestError(f"--pipeline {path} is no YAML or JSON: {first}") from None
+        text = files.text(path)
+    except files.Damaged as error:
+        raise RequestError(f"--pipeline {path}: the file cannot be read: {_why(path, error)}.") from None
+    try:
+        spec = graph.parsed(text)
+    except files.Damaged as error:
+        raise RequestError(f"--pipeline {path} is no YAML or JSON: {error}") from None
     if not isinstance(spec, dict) or not {"pipelineInfo", "root", "deploymentSpec"} <= spec.keys():
         raise RequestError(
             f"--pipeline {path} is no compiled pipeline: pipelineInfo, root and deploymentSpec are not all there.\n"
             "Compile one: python run.py --pipeline my/file.py:function --compile-only spec.yaml"
         )
     try:
+        graph.check(spec)
         return components.load_component_from_text(text)
     except Exception as error:  # kfp says what is wrong by exceptions of many kinds
         first = " ".join(str(error).split())[:300]
         raise RequestError(f"--pipeline {path} is no pipeline spec that KFP reads: {first}") from None
+
+
+def _why(path: Path, error: files.Damaged) -> str:
+    return str(error) if os.path.lexists(path) else os.strerror(errno.ENOENT)

@@ -4,6 +4,7 @@ No step has to have such outputs. One of such a name without what is expected of
 """
 
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -278,5 +279,5 @@ def of_classes(run: Run) -> dict[str, tuple[Any, ...]]:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a figure is one that can be compared: a step may log anything."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether a figure is one that can be compared: a step may log anything, 1e400 and NaN among them."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

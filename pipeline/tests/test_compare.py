@@ -1,4 +1,7 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
@@ -114,3 +117,39 @@ def test_interval_tells_noise_from_a_difference():
     assert low < 0 < high
     low, high = bootstrap(true, first, better)
     assert 0 < low < high
+
+
+DAMAGED_OUTPUTS = {
+    "no Parquet": lambda path, frame: path.write_text("PAR1, but no more"),
+    "nothing": lambda path, frame: path.write_bytes(b""),
+    "half a file": lambda path, frame: path.write_bytes(path.read_bytes()[:200]),
+    "other columns": lambda path, frame: frame.rename(columns=str.upper).to_parquet(path),
+    "no rows": lambda path, frame: frame[:0].to_parquet(path),
+    "fewer rows": lambda path, frame: frame[:-1].to_parquet(path),
+    "predictions of text and of nothing": lambda path, frame: frame.assign(
+        predicted=[None, *["a"] * (len(frame) - 1)]
+    ).to_parquet(path),
+}
+
+
+def test_damaged_outputs_leave_chance_unknown(train):
+    train("--set", "max_iter=1")
+    second = train("--set", "max_iter=2")
+    record = second.folder / "run.json"
+    whole = json.loads(record.read_text())
+    record.write_text(json.dumps(whole | {"sha256": {}}))  # else none of them is read
+    for place in ("evaluate-model/predictions", "split-data/test"):
+        path = second.folder / "artifacts" / place
+        kept, frame = path.read_bytes(), pd.read_parquet(path)
+        for case, damage in DAMAGED_OUTPUTS.items():
+            if case.startswith("predictions") and not place.endswith("predictions"):
+                continue
+            damage(path, frame)
+            told = compare(load("x", "previous"), load("x", "latest")).chance
+            assert told.startswith("not known: "), (case, place, told)
+        path.write_bytes(kept)
+    record.write_text(json.dumps(whole))
+    path = second.folder / "artifacts" / "split-data" / "test"
+    path.unlink()
+    path.mkdir()
+    assert compare(load("x", "previous"), load("x", "latest")).chance.startswith("not known: ")
