@@ -407,5 +407,8 @@ def near(place: str | Path) -> str:
     """Return a path relative to the current folder where it lies below it; an address stays as it is."""
     if "://" in str(place):
         return str(place)
-    relative = os.path.relpath(place)
+    try:
+        relative = os.path.relpath(place)
+    except OSError:  # the current folder is gone
+        return str(place)
     return str(place) if relative.startswith("..") else relative
