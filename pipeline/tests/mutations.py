@@ -176,9 +176,11 @@ def mutated_bytes(content: bytes, another: bytes, chance: random.Random) -> byte
     return another
 
 
-def toml(document: dict[str, Any]) -> str:
+def toml(document: Any) -> str:
     """Return a document of tables of plain values as TOML, as far as TOML has what is in it."""
-    lines = []
+    if not isinstance(document, dict):
+        return json.dumps(document)
+    lines: list[str] = []
     for name, table in document.items():
         for inner, values in table.items() if isinstance(table, dict) else ():
             lines.append(f"[{json.dumps(name)}.{json.dumps(inner)}]")
@@ -371,7 +373,10 @@ class Mutations:
 
 
 def _yaml(document: Any) -> str:
-    return yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)
+    try:
+        return yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)
+    except UnicodeEncodeError:  # half of a pair, which JSON can write
+        return json.dumps(document)
 
 
 @contextlib.contextmanager
