@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from pipeline import PIPELINES, ROOT, RequestError, command_line, ending, import_kfp, terminal
+from pipeline import PIPELINES, ROOT, RequestError, command_line, ending, import_kfp, texts
 
 if __name__ == "__main__":
     ending.quietly()
@@ -87,7 +87,7 @@ def run(
     request = Request.of(settings, pipeline, assignments or (), no_cache)
     if compile_only:
         request.compile_for_elsewhere(compile_only)
-        typer.echo(terminal.printable(f"Wrote {compile_only}"))
+        typer.echo(texts.printable(f"Wrote {compile_only}"))
         return
 
     from pipeline import commands, console, engines

@@ -1,10 +1,10 @@
 """The pipelines, and what compiles, runs and records them."""
 
-import errno
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,27 +34,101 @@ class RequestError(Exception):
     """The request was wrong and nothing was started; the message says what was expected, what came, what to do."""
 
 
-def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
-    """Run a command line and return its exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 ended."""
-    from pipeline import ending, terminal
+class StartedError(Exception):
+    """What was started could not be brought to its end; the message says why, and what to do."""
 
-    terminal.prepare()
+
+@contextlib.contextmanager
+def started() -> Iterator[None]:
+    """Tell an error of the system as one of something that was started.
+
+    Raises:
+        StartedError: an OSError came, or the memory ran out.
+    """
+    from pipeline.texts import words
+
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        raise StartedError(words(error)) from error
+
+
+def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
+    """Run a command line and return its exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 ended.
+
+    This is the one door of errors: each leaves it as a few lines on standard error, without a traceback.
+    """
+    from pipeline import streams
+    from pipeline.texts import printable, words
+
+    with streams.lasting() as output:
+        status, message = _status(app, argv)
+        output.flush()
+        if output.error and not message:
+            status, message = status or 1, f"standard output cannot be written: {words(output.error)}"
+        if message:
+            print(f"Error: {printable(message, 4_000)}", file=sys.stderr)
+    return status
+
+
+def _status(app: Callable[..., None], argv: list[str] | None) -> tuple[int, str]:
+    """Run a command line; return its exit status, and what is to be told of an error."""
+    from typer import Abort, TyperException
+
+    from pipeline import ending
+    from pipeline.texts import printable, words
+
     try:
         with ending.by_signals():
-            return terminal.run(app, argv)
+            _check_current_folder()
+            return app(argv, standalone_mode=False) or 0, ""
     except ending.Interrupted as end:
-        print(f"Error: {end}.", file=sys.stderr)
-        return ending.EXIT_STATUS
-    except SystemExit as end:
-        return end.code
+        return ending.EXIT_STATUS, f"{end}."
+    except TyperException as error:
+        asked = getattr(error, "ctx", None)
+        told = printable(error.format_message(), 300)  # of the help that it has shown there is none
+        return error.exit_code, told and f"{told}\nTry: {asked.command_path if asked else 'python run.py'} --help"
     except RequestError as error:
-        print(f"Error: {terminal.printable(str(error))}", file=sys.stderr)
-        return 2
+        return 2, str(error)
+    except (StartedError, Abort) as error:
+        return 1, str(error) or "ended by the end of its input."
+    except (OSError, MemoryError, RecursionError) as error:
+        return 2, words(error)
+    except SystemExit as end:
+        if isinstance(end.__context__, OSError):  # typer ends without a word where a pipe to a process is broken
+            return 1, words(end.__context__)
+        return (end.code, "") if isinstance(end.code, int) else (int(bool(end.code)), str(end.code or ""))
+    except Exception as error:
+        return 1, _unexpected(error)
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print(
-            f"Error: the disk is full: {terminal.printable(str(error))}. Free some space and run again.",
-            file=sys.stderr,
-        )
-        return 1
+        raise RequestError(f"The current folder cannot be used: {error.strerror}. Change to one: cd {ROOT}") from None
+
+
+def _unexpected(error: Exception) -> str:
+    """Return what is told of an error of ours; where it came from is written to a log."""
+    import tempfile
+    import traceback
+    from datetime import datetime
+
+    from pipeline.texts import words
+
+    told = f"this should not have happened: {words(error)}"
+    for folder in (_folder_of_logs, tempfile.gettempdir):
+        with contextlib.suppress(Exception):
+            log = Path(folder(), f"error-{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}.log")
+            log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+            return f"{told}\nLog: {log}"
+    return told
+
+
+def _folder_of_logs() -> Path:
+    from pipeline.settings import settle
+
+    folder = settle().runs_dir / ".errors"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

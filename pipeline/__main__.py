@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from typing import Annotated
 
-from pipeline import RequestError, command_line, ending, terminal
+from pipeline import RequestError, command_line, ending, texts
 
 if __name__ == "__main__":
     ending.quietly()
@@ -30,7 +30,7 @@ def runs(identifier: Identifier) -> None:
     from pipeline import console, history
     from pipeline.settings import settle
 
-    console.show_history(*history.of(settle().runs_dir, identifier))
+    console.show_history(*history.of(settle(identifier=identifier).runs_dir, identifier))
 
 
 @app.command()
@@ -42,9 +42,8 @@ def compare(
     """Show two runs side by side: parameters, data, code, figures, and whether chance explains the difference."""
     from pipeline import compare as comparing
     from pipeline import console
-    from pipeline.runs import load
 
-    pair = load(identifier, first), load(identifier, second)
+    pair = _load(identifier, first), _load(identifier, second)
     console.show_comparison(*pair, comparing.compare(*pair))
 
 
@@ -57,12 +56,11 @@ def replay(
     """Run one task of a run again, in this process, on its real inputs, with the code as it is now."""
     from pipeline import console
     from pipeline import replay as replaying
-    from pipeline.runs import load
 
     name, slash, title = task.partition("/")
     if not slash:
         raise RequestError(f"{task!r} names no task: expected RUN/TASK, such as latest/split-data.")
-    ready = replaying.prepare(load(identifier, name), title)
+    ready = replaying.prepare(_load(identifier, name), title)
     console.show(f"Replay {console.near(ready.folder)}")
     error = replaying.execute(ready, debug=pdb)
     if error is not None:
@@ -99,7 +97,7 @@ def cancel(job: Job, project: Project = None, region: Region = None) -> None:
     """Cancel a job on Vertex AI."""
     engine = _vertex(job, project, region)
     engine.cancel(job)
-    typer.echo(terminal.printable(f"Asked to cancel {engine.resource_name(job)}"))
+    typer.echo(texts.printable(f"Asked to cancel {engine.resource_name(job)}"))
 
 
 @app.command()
@@ -116,9 +114,16 @@ def benchmark(
     try:
         found = command.benchmark(data, label, rows, runs, stock)
     except command.ContestantFailed as error:
-        typer.echo(terminal.printable(f"Error: {error}"), err=True)
+        typer.echo(texts.printable(f"Error: {error}"), err=True)
         raise typer.Exit(1) from None
-    typer.echo(terminal.printable(tables.markdown(found)))
+    typer.echo(texts.printable(tables.markdown(found)))
+
+
+def _load(identifier: str, name: str):
+    from pipeline.runs import load
+    from pipeline.settings import settle
+
+    return load(identifier, name, settle(identifier=identifier).runs_dir)
 
 
 def _vertex(job: str, project: str | None, region: str | None):

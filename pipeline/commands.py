@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline import check as checking
-from pipeline import compiler, console, engines, graph, runs
+from pipeline import compiler, console, engines, graph, runs, started
 from pipeline.check import Check, Description
 from pipeline.engines import Engine
 from pipeline.graph import Node
@@ -32,10 +32,11 @@ def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
     with _compiled(request) as spec:
         parameters, record, nodes = _ready(request, engine, spec)
         record.begin(spec)
-    console.show(f"Run    {console.near(record.folder)}")
-    with console.progress(record, nodes) as progress:
-        engines.execute(engine, parameters, record, progress)
-    (console.show_json if as_json else console.show_result)(record)
+    with started():
+        console.show(f"Run    {console.near(record.folder)}")
+        with console.progress(record, nodes) as progress:
+            engines.execute(engine, parameters, record, progress)
+        (console.show_json if as_json else console.show_result)(record)
     return record.exit_status
 
 

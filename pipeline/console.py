@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import files, history, results, runs, terminal
+from pipeline import files, history, results, runs, texts
 from pipeline.check import Check, Description
 from pipeline.compare import Comparison
 from pipeline.graph import Node
@@ -38,7 +38,7 @@ class Terminal(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render something to segments of text."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=terminal.printable(segment.text))
+            yield segment if segment.control else segment._replace(text=texts.printable(segment.text))
 
 
 progress_console = Terminal(stderr=True)
@@ -266,7 +266,7 @@ def show_json(run: Run) -> None:
     except files.Damaged as error:  # another has been at it
         show_error(f"The record {near(path)} cannot be read: {error}. This is the one that was to be there.")
         record = run.model_dump_json(indent=2) + "\n"
-    result_console.file.write(terminal.printable_json(record, result_console.encoding))
+    result_console.file.write(texts.printable_json(record, result_console.encoding))
 
 
 def show_failures(run: Run) -> None:

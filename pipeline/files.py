@@ -4,7 +4,6 @@ Their modes follow the umask, so that people can share a folder of runs.
 """
 
 import contextlib
-import hashlib
 import os
 import secrets
 import stat
@@ -88,12 +87,6 @@ def _damaged(error: ValidationError) -> Damaged:
 @cache
 def _adapter(model: Any) -> TypeAdapter[Any]:
     return TypeAdapter(model)
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(path: Path, content: str | bytes) -> None:

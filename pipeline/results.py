@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline import RequestError, files, history, report, storage
 from pipeline.runs import Artifact, Run, Task
+from steps.tables.fingerprints import sha256
 from steps.tables.schema import read_schema
 
 
@@ -143,7 +144,7 @@ def _record_sha256(run: Run, uri: str, artifact: Artifact) -> None:
     told = artifact.metadata.get("sha256")
     if not storage.is_object(uri):
         if Path(uri).is_file():
-            run.sha256[uri] = files.sha256(Path(uri))
+            run.sha256[uri] = sha256(uri)
     elif isinstance(told, str):
         run.sha256[uri] = told
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from pipeline import ROOT, RequestError, ending, files, locks, storage
+from steps.tables.fingerprints import sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,7 +242,7 @@ class Run(BaseModel):
                 raise RequestError(f"{error} A task of the run {self.run_id} wrote it.") from None
         if not path.exists():
             raise RequestError(f"The file {uri} of the run {self.run_id} is gone.")
-        if uri in self.sha256 and files.sha256(path) != self.sha256[uri]:
+        if uri in self.sha256 and sha256(str(path)) != self.sha256[uri]:
             raise RequestError(
                 f"The file {path} is not the one that the run {self.run_id} wrote: it has changed since."
             )

@@ -1,6 +1,8 @@
 """What a run needs to know: flags over COVERTYPE_… variables over [tool.covertype] in pyproject.toml."""
 
+import os
 import re
+import tomllib
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,15 +10,13 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AliasChoices, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    PyprojectTomlConfigSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipeline import ROOT, RequestError
+from pipeline import ROOT, RequestError, files
 from pipeline.profiles import PROFILES
+from pipeline.texts import printable, shortened
+
+PYPROJECT = ROOT / "pyproject.toml"
 
 
 def _identifier(value: str) -> str:
@@ -29,6 +29,24 @@ def _unexpanded(value: str) -> str:
     if "{{$" in value:
         raise ValueError("KFP would expand the {{$ in this name; rename the column")
     return value
+
+
+def _some_text(value: str) -> str:
+    if not value.strip() or re.search("[\ud800-\udfff]", value):  # of bytes that are no UTF-8
+        raise ValueError("expected some text in UTF-8")
+    return value
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,249}", value):
+        raise ValueError("expected 1 to 250 of A-Z, a-z, 0-9 and . _ : @ -, starting with a letter or a digit")
+    return value
+
+
+def _folder(value: Path) -> Path:
+    if not str(value).isprintable():
+        raise ValueError("expected the path of a folder, without control characters and in UTF-8")
+    return Path(os.path.abspath(value.expanduser()))
 
 
 def _bucket(value: str) -> str:
@@ -72,26 +90,25 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="COVERTYPE_",
-        pyproject_toml_table_header=("tool", "covertype"),
-        toml_file=ROOT / "pyproject.toml",
+        env_ignore_empty=True,
         extra="forbid",
         populate_by_name=True,
     )
 
     identifier: Annotated[str, AfterValidator(_identifier)] | None = None
-    data: str = "sample"
-    label: Annotated[str, AfterValidator(_unexpanded)] = "Cover_Type"
+    data: Annotated[str, AfterValidator(_some_text)] = "sample"
+    label: Annotated[str, AfterValidator(_some_text), AfterValidator(_unexpanded)] = "Cover_Type"
     engine: Literal["local", "vertex"] | None = None
     profile: Literal["auto", *PROFILES] = "auto"
-    project: str | None = _google("PROJECT")
-    region: str | None = _google("REGION")
+    project: Annotated[str, AfterValidator(_name)] | None = _google("PROJECT")
+    region: Annotated[str, AfterValidator(_name)] | None = _google("REGION")
     bucket: Annotated[str, AfterValidator(_bucket)] | None = None
-    service_account: str | None = None
+    service_account: Annotated[str, AfterValidator(_name)] | None = None
     api_endpoint: Annotated[str, AfterValidator(_api_endpoint)] | None = None
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    poll_seconds: Annotated[float, Field(gt=0)] = 5.0
-    runs_dir: Path = ROOT / "runs"
+    poll_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 5.0
+    runs_dir: Annotated[Path, AfterValidator(_folder)] = ROOT / "runs"
 
     def chosen_engine(self) -> tuple[str, str]:
         """Return the name of the engine and the reason for it."""
@@ -115,8 +132,41 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **sources: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = PyprojectTomlConfigSettingsSource(settings_cls, ROOT / "pyproject.toml")
-        return init_settings, sources["env_settings"], file
+        return init_settings, sources["env_settings"], InitSettingsSource(settings_cls, _of_file())
+
+
+def _of_file() -> dict[str, Any]:
+    """Return what stands under [tool.covertype] in pyproject.toml; nothing where there is no such file.
+
+    Raises:
+        RequestError: the file cannot be read, or something else stands there.
+    """
+    if not os.path.lexists(PYPROJECT):
+        return {}
+    try:
+        table = tomllib.loads(files.text(PYPROJECT))
+    except files.Damaged as error:
+        raise RequestError(f"The settings in {PYPROJECT} cannot be read: {error}.") from None
+    except ValueError as error:  # no TOML, or a number of thousands of digits
+        raise RequestError(f"The settings in {PYPROJECT} cannot be read: {printable(str(error), 300)}.") from None
+    except RecursionError:
+        raise RequestError(f"The settings in {PYPROJECT} cannot be read: a list is nested too deeply.") from None
+    for name in ("tool", "covertype"):
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise RequestError(
+                f"{_place(name)}: expected a table of settings, [tool.covertype], not {name} = {shortened(table)}."
+            )
+    return table
+
+
+def _place(name: str) -> str:
+    """Return the file and the line that has a setting, as far as it is seen."""
+    lines = files.text(PYPROJECT).splitlines()
+    header = next((place for place, line in enumerate(lines) if re.match(r"\s*\[\s*tool\s*\.\s*covertype", line)), 0)
+    named = re.compile(rf"""[^#]*?(?<![\w-])["']?{re.escape(name)}["']?\s*=""")
+    line = next((place for place, line in enumerate(lines) if place >= header and named.match(line)), None)
+    return f"{PYPROJECT}" if line is None else f"{PYPROJECT}, line {line + 1}"
 
 
 def settle(**flags: Any) -> Settings:
@@ -125,22 +175,31 @@ def settle(**flags: Any) -> Settings:
     Raises:
         RequestError: a value is missing or wrong; all of them are in the one message.
     """
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
-        problems = []
-        for problem in error.errors():
-            name = str(problem["loc"][0])
-            flag = "--" + name.replace("_", "-")
-            if problem["type"] == "extra_forbidden":
-                problems.append(
-                    f"[tool.covertype] in pyproject.toml has {name!r}, which is no setting. "
-                    f"The settings are: {', '.join(Settings.model_fields)}."
-                )
-            else:
-                reason = problem["msg"].removeprefix("Value error, ")
-                problems.append(f"{flag} {problem['input']!r:.60}: {reason}.")
-        raise RequestError("\n".join(problems)) from None
+        # of a setting that takes one type or nothing, each is tried
+        problems = {str(problem["loc"][0]): _told(problem, given) for problem in error.errors(include_url=False)}
+        listed = [*problems.values()]
+        more = [f"and {len(listed) - 4} more."] if len(listed) > 5 else []
+        raise RequestError("\n".join(listed[: 4 if more else 5] + more)) from None
+
+
+def _told(problem: Any, given: dict[str, Any]) -> str:
+    """Say what is wrong with a setting, and where it was given: by a flag, a variable or the file."""
+    key = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        return (
+            f"[tool.covertype] in pyproject.toml has {shortened(key)}, which is no setting. "
+            f"The settings are: {', '.join(Settings.model_fields)}."
+        )
+    name = re.sub("^(covertype|google_cloud)_", "", key.lower())
+    variables = (f"COVERTYPE_{name.upper()}", f"GOOGLE_CLOUD_{name.upper()}")
+    variable = next((each for each in variables if os.environ.get(each)), None)
+    place = "--" + name.replace("_", "-") if name in given else variable or f"{_place(name)}: {name} ="
+    reason = printable(problem["msg"].removeprefix("Value error, "), 200)
+    return f"{place} {shortened(problem['input'])}: {reason}."
 
 
 def _missing(name: str) -> str:

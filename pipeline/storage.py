@@ -92,7 +92,8 @@ def fetch_found(blob: "Blob", path: Path) -> Path:
     with files.writing(path) as temporary:
         try:
             # as it is stored: the checksum is that of what is compressed
-            blob.download_to_filename(temporary, if_generation_match=blob.generation, raw_download=True, retry=_retry())
+            same = client().bucket(blob.bucket.name).blob(blob.name)  # by its name, not by an address of the answer
+            same.download_to_filename(temporary, if_generation_match=blob.generation, raw_download=True, retry=_retry())
             is_same = not checksum or crc32c(str(temporary)) == checksum
         except (NotFound, PreconditionFailed):
             is_same = False

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline import RequestError, ending
+from pipeline.texts import words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -143,8 +144,9 @@ def _tell(error: Exception, run: Run) -> None:
     """Record an error that is not a task's, with its traceback in a log of its own."""
     from pipeline.runs import ERROR_LOG
 
-    told = f"{type(error).__name__}: {error}"
-    run.error = f"{run.error}\n{told}" if run.error else told
+    told = words(error)
+    if not any(told in (task.error or "") for task in run.tasks):  # which may have met the same full disk
+        run.error = f"{run.error}\n{told}" if run.error else told
     with (
         contextlib.suppress(OSError),
         (run.folder / ERROR_LOG).open("a", encoding="utf-8") as log,

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline import RequestError
+from pipeline.engines import keeper
 from pipeline.graph import Install
 
 
@@ -91,7 +92,8 @@ def _content(requirement: str) -> str:
 def _uv(*arguments: str, given: str = "") -> None:
     from uv import find_uv_bin
 
-    done = subprocess.run([find_uv_bin(), *arguments], input=given, capture_output=True, text=True)
+    environment = {**os.environ, **keeper.mark()}  # what it starts ends with this process
+    done = subprocess.run([find_uv_bin(), *arguments], input=given, capture_output=True, text=True, env=environment)
     if done.returncode:
         last = "\n".join(done.stderr.strip().splitlines()[-3:])
         raise RequestError(f"--isolated: the packages of a step cannot be installed:\n{last}")

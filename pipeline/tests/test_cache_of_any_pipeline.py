@@ -316,7 +316,10 @@ def test_cache_that_cannot_be_written_costs_no_result_and_is_told_once(execute, 
         def full(*_):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(files, "write", lambda path, text: full() if path.parent.name == ".cache" else None)
+        write = files.write
+        monkeypatch.setattr(
+            files, "write", lambda path, *a: full() if path.parent.name == ".cache" else write(path, *a)
+        )
     record = execute(saying_twice, caching=True)
     assert record.status == "succeeded"
     told = [line for line in record._told.notes if "not kept" in line]

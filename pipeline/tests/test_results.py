@@ -251,7 +251,7 @@ def test_output_that_cannot_be_used_is_told_and_costs_itself_only(
         run.end(run.tasks[0], {name: output})
         return "succeeded"
 
-    assert engines.record(watch, LocalEngine(Settings()), run, console.Lines()) == "succeeded"
+    assert engines.record(watch, run, console.Lines()) == "succeeded"
     assert runs.read(run.folder).status == "succeeded"
     console.show_result(run)
     assert f"note: the {name} of {run.run_id} cannot be used: " in capsys.readouterr().err

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import RequestError, runs
-from pipeline.files import sha256
 from pipeline.runs import Data, Task, load
+from steps.tables.fingerprints import sha256
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_model_is_loaded_only_if_it_is_the_one_that_was_recorded(local_run, tmp_
     (run.folder / "run.json").write_text(record.replace(str(file), str(evil)))
     with pytest.raises(RequestError, match="is not the one that the run"):
         load("x").model()
-    changed = json.loads(record) | {"model": str(evil), "sha256": {str(evil): sha256(evil)}}
+    changed = json.loads(record) | {"model": str(evil), "sha256": {str(evil): sha256(str(evil))}}
     (run.folder / "run.json").write_text(json.dumps(changed))
     with pytest.raises(RequestError, match="it lies outside of the run"):
         load("x").model()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from pipeline.texts import shortened as shortened
+
 SUCCEEDED, FAILED, SKIPPED = "SUCCEEDED", "FAILED", "SKIPPED"  # the states that a task may end in
 
 
@@ -105,12 +107,6 @@ def _parsed(value: str, parameter_type: str) -> Any:
     if isinstance(found, str):
         raise SpecError(f"expected {NAMES[parameter_type]}, not {shortened(value)}")
     return found
-
-
-def shortened(value: Any, length: int = 60) -> str:
-    """Return a value as a message may have it."""
-    shown = repr(value)
-    return shown if len(shown) <= length else f"{shown[: length - 1]}…"
 
 
 def not_finite(value: Any, name: str) -> str | None:
