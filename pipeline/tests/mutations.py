@@ -297,7 +297,7 @@ class Mutations:
             raise told
 
     def _read_settings(self) -> None:
-        with patch.object(settings, "ROOT", self.folder), patch.dict(os.environ):
+        with patch.object(settings, "PYPROJECT", self.folder / "pyproject.toml"), patch.dict(os.environ):
             for name in [*os.environ]:
                 if name.startswith(("COVERTYPE_", "GOOGLE_CLOUD_")):
                     del os.environ[name]
