@@ -290,7 +290,8 @@ def _show_figures(run: Run) -> None:
     own = [f"{_brief(name)} {_figure(value)}" for name, value in results.own(run).items()]
     if not shown:
         shown, own = own[:N_FIGURES], own[N_FIGURES:]
-    lines = [[*shown, f"{run.seconds:.1f} s"], *(own[at : at + N_FIGURES] for at in range(0, len(own), N_FIGURES))]
+    seconds = [] if run.seconds is None else [f"{run.seconds:.1f} s"]
+    lines = [[*shown, *seconds], *(own[at : at + N_FIGURES] for at in range(0, len(own), N_FIGURES))]
     for line in lines:
         result_console.print("   ".join(line))
 

@@ -176,9 +176,11 @@ def mutated_bytes(content: bytes, another: bytes, chance: random.Random) -> byte
     return another
 
 
-def toml(document: dict[str, Any]) -> str:
+def toml(document: Any) -> str:
     """Return a document of tables of plain values as TOML, as far as TOML has what is in it."""
-    lines = []
+    if not isinstance(document, dict):
+        return json.dumps(document)
+    lines: list[str] = []
     for name, table in document.items():
         for inner, values in table.items() if isinstance(table, dict) else ():
             lines.append(f"[{json.dumps(name)}.{json.dumps(inner)}]")
@@ -295,7 +297,7 @@ class Mutations:
             raise told
 
     def _read_settings(self) -> None:
-        with patch.object(settings, "ROOT", self.folder), patch.dict(os.environ):
+        with patch.object(settings, "PYPROJECT", self.folder / "pyproject.toml"), patch.dict(os.environ):
             for name in [*os.environ]:
                 if name.startswith(("COVERTYPE_", "GOOGLE_CLOUD_")):
                     del os.environ[name]
@@ -371,7 +373,10 @@ class Mutations:
 
 
 def _yaml(document: Any) -> str:
-    return yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)
+    try:
+        return yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)
+    except UnicodeEncodeError:  # half of a pair, which JSON can write
+        return json.dumps(document)
 
 
 @contextlib.contextmanager
