@@ -35,13 +35,18 @@ def load(spec: Path) -> dict[str, Any]:
         RequestError: the file is missing or damaged.
     """
     try:
-        # a second document, where there is one, holds the settings of a platform
-        loaded = next(yaml.load_all(spec.read_text("utf-8"), yaml.CSafeLoader), None)
-        loaded["root"]["dag"]["tasks"], loaded["deploymentSpec"]["executors"]
+        return parse(spec.read_text("utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
         raise RequestError(
             f"The spec {spec} cannot be read: {str(error).splitlines()[0]}. It is missing or damaged."
         ) from None
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Return what is in a compiled spec; a text that is none raises errors of several kinds."""
+    # a second document, where there is one, holds the settings of a platform
+    loaded = next(yaml.load_all(text, yaml.CSafeLoader), None)
+    loaded["root"]["dag"]["tasks"], loaded["deploymentSpec"]["executors"]
     return loaded
 
 
