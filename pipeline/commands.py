@@ -3,8 +3,6 @@
 Each returns the exit status of the command.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,8 +18,7 @@ from pipeline.runs import Run
 
 def check(request: Request, engine: Engine) -> int:
     """Check everything that can be known before, and run nothing."""
-    with _compiled(request) as spec:
-        described, checks = _checks(request, engine, spec)
+    described, checks = _checks(request, engine, graph.parsed(_compiled(request)))
     console.show_description(described, request.source, *request.profile)
     console.show_checks(checks)
     return 2 if any(made.state == "failed" for made in checks) else 0
@@ -29,9 +26,9 @@ def check(request: Request, engine: Engine) -> int:
 
 def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
     """Run a pipeline and show how it ended, or its record as JSON."""
-    with _compiled(request) as spec:
-        parameters, record, nodes = _ready(request, engine, spec)
-        record.begin(spec)
+    spec = _compiled(request)
+    parameters, record, nodes = _ready(request, engine, graph.parsed(spec))
+    record.begin(spec)
     with started():
         console.show(f"Run    {console.near(record.folder)}")
         with console.progress(record, nodes) as progress:
@@ -42,9 +39,12 @@ def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
 
 def schedule(request: Request, engine: Engine) -> int:
     """Let a service run a pipeline at the times of the settings' schedule."""
-    with _compiled(request) as spec:
-        parameters, record, _ = _ready(request, engine, spec)
-        console.show_schedule(*engine.schedule(spec, parameters, record))
+    spec = _compiled(request)
+    parameters, record, _ = _ready(request, engine, graph.parsed(spec))
+    with TemporaryDirectory() as folder:
+        path = Path(folder, runs.SPEC)
+        path.write_text(spec, encoding="utf-8")
+        console.show_schedule(*engine.schedule(path, parameters, record))
     return 0
 
 
@@ -56,32 +56,27 @@ def unschedule(request: Request, engine: Engine) -> int:
     return 0
 
 
-@contextmanager
-def _compiled(request: Request) -> Iterator[Path]:
-    """Find the data and say what it is; the spec is there while this lasts."""
+def _compiled(request: Request) -> str:
+    """Find the data and say what it is; return the spec."""
     console.show(f"Data   {request.source.description}")
-    with TemporaryDirectory() as folder:
-        spec = Path(folder, runs.SPEC)
-        request.compile(spec)
-        yield spec
+    return request.compile()
 
 
-def _checks(request: Request, engine: Engine, spec: Path) -> tuple[Description, list[Check]]:
+def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Description, list[Check]]:
     draft = request.record(request.parameters)  # for what the names of a job will be
     of_table = draft.parameters if compiler.takes_table(request.definition) else {}
     described = checking.describe(request.source, of_table)
-    compiled = graph.load(spec)
-    checks = checking.of_spec(compiled, request.parameters, described)
-    return described, checks + engine.checks(compiled, draft, request.source)
+    checks = checking.of_spec(spec, request.parameters, described)
+    return described, checks + engine.checks(spec, draft, request.source)
 
 
-def _ready(request: Request, engine: Engine, spec: Path) -> tuple[dict[str, Any], Run, list[Node]]:
+def _ready(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[dict[str, Any], Run, list[Node]]:
     """Make the checks that a service asks for and bring the data to its place; return what there is to run.
 
     Raises:
         RequestError: a check has failed, or the data cannot be brought there.
     """
-    nodes = graph.nodes(graph.load(spec))
+    nodes = graph.nodes(spec)
     if request.settings.chosen_engine()[0] != "local":
         _, checks = _checks(request, engine, spec)
         checking.require(checks)

@@ -45,15 +45,7 @@ def compile_pipeline(
     caching: bool = True,
     defaults: dict[str, Any] | None = None,
 ) -> None:
-    """Write the spec of a pipeline as one YAML or JSON document.
-
-    Args:
-        pipeline: A function decorated with @dsl.pipeline.
-        path: File to write, .yaml or .json.
-        engine: local leaves out the machines and the retries; every task runs here, once.
-        profile: Name of the profile that gives each step its machine and its retries.
-        caching: Whether tasks may take their results from the engine's cache.
-        defaults: Values that replace the defaults of the pipeline's parameters.
+    """Write the spec of a pipeline to a .yaml or .json file; see compiled.
 
     Raises:
         RequestError: the file cannot be written or its name has another ending.
@@ -62,17 +54,43 @@ def compile_pipeline(
         raise RequestError(
             f"A spec is a .yaml or a .json file, not {shortened(path.name)}. Name it with one of these endings."
         )
+    text = compiled(pipeline, engine, profile, caching=caching, defaults=defaults, ending=path.suffix)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        shown = printable(str(path), 2 * MOST_SHOWN)
+        raise RequestError(f"Cannot write {shown}: {error.strerror}. Name a file in a folder that exists.") from error
+
+
+def compiled(
+    pipeline: BaseComponent,
+    engine: str = "local",
+    profile: str = "standard",
+    *,
+    caching: bool = True,
+    defaults: dict[str, Any] | None = None,
+    ending: str = ".yaml",
+) -> str:
+    """Return the spec of a pipeline as one YAML or JSON document.
+
+    Args:
+        pipeline: A function decorated with @dsl.pipeline.
+        engine: local leaves out the machines and the retries; every task runs here, once.
+        profile: Name of the profile that gives each step its machine and its retries.
+        caching: Whether tasks may take their results from the engine's cache.
+        defaults: Values that replace the defaults of the pipeline's parameters.
+        ending: .yaml or .json.
+
+    Raises:
+        RequestError: the pipeline has what JSON does not take.
+    """
     spec = pipeline_spec_builder.modify_pipeline_spec_with_override(pipeline.pipeline_spec, None, defaults)
     if engine != "local":
         _set_machines(spec, profile)
     if not caching:
         for task in _tasks(spec):
             task.caching_options.enable_cache = False
-    try:
-        path.write_text(_text(pipeline, spec, path.suffix), encoding="utf-8")
-    except OSError as error:
-        shown = printable(str(path), 2 * MOST_SHOWN)
-        raise RequestError(f"Cannot write {shown}: {error.strerror}. Name a file in a folder that exists.") from error
+    return _text(pipeline, spec, ending)
 
 
 class Dumper(yaml.CSafeDumper):

@@ -95,10 +95,10 @@ class Request:
             data=runs.Data(source=self.source.name, fingerprint=self.source.fingerprint),
         )
 
-    def compile(self, path: Path) -> None:
-        """Write the spec that the engine runs."""
+    def compile(self) -> str:
+        """Return the spec that the engine runs, as YAML."""
         engine, _ = self.settings.chosen_engine()
-        compiler.compile_pipeline(self.definition, path, engine, self.profile[0], caching=self.caching)
+        return compiler.compiled(self.definition, engine, self.profile[0], caching=self.caching)
 
     def compile_for_elsewhere(self, path: Path) -> None:
         """Write a spec whose defaults are the values that were given; of what size its data will be is not known."""

@@ -257,13 +257,16 @@ class Run(BaseModel):
         """The folder of its temporary files, which is gone once it has ended."""
         return self.folder / TEMPORARY
 
-    def begin(self, spec: Path) -> None:
+    def begin(self, spec: Path | str) -> None:
         """Make the folder with the compiled spec and run.json, whole or not at all, and point latest beside it to it.
 
         The run gets a later id where its own is not the last of the identifier, as after a clock was set back: the
         latest run is the last to begin.
+
+        Args:
+            spec: The compiled spec, or the file that it is in.
         """
-        compiled = spec.read_bytes()
+        compiled = spec.read_bytes() if isinstance(spec, Path) else spec.encode()
         self.spec_sha256 = hashlib.sha256(compiled).hexdigest()
         self.process = Process(pid=os.getpid(), user=_user(), host=socket.gethostname())
         ending.call(self.interrupt)

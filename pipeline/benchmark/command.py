@@ -20,9 +20,11 @@ from pipeline.benchmark import METRICS, PARAMETERS
 from pipeline.benchmark.measuring import CORES, ContestantFailed, Measured, measure
 from pipeline.benchmark.rows import make_rows
 from pipeline.settings import settle
+from pipeline.texts import shortened
 
 PLAIN, COLD, CACHED, STOCK = "plain script", "engine, cold", "engine, fully cached", "kfp.local as it comes"
 MB = 1_000_000
+MOST_RUNS, MOST_ROWS = 1_000, 1_000_000_000
 
 
 @dataclass
@@ -57,16 +59,18 @@ def benchmark(data: str, label: str, rows: int | None = None, runs: int = 3, sto
     Args:
         data: What --data takes, as long as it is one file on this machine.
         label: Column that holds the classes.
-        rows: Number of rows to make from the data; None to take it as it is.
-        runs: Number of rounds, at least 1.
+        rows: Number of rows to make from the data, to 1,000,000,000; None to take it as it is.
+        runs: Number of rounds, from 1 to 1,000.
         stock: Whether kfp.local as it comes takes part; its pip asks the network for nothing that is installed here.
 
     Raises:
         RequestError: the data is no such file, or too few rows or rounds were asked for.
         ContestantFailed: a contestant failed; what was measured until then is lost.
     """
-    if runs < 1:
-        raise RequestError(f"--runs {runs}: expected at least 1.")
+    if not 1 <= runs <= MOST_RUNS:
+        raise RequestError(f"--runs {shortened(runs)}: expected at least 1, and at most {MOST_RUNS:,}.")
+    if rows is not None and not 1 <= rows <= MOST_ROWS:
+        raise RequestError(f"--rows {shortened(rows)}: expected at least 1, and at most {MOST_ROWS:,}.")
     source = sources.resolve(data, label, settle().runs_dir / ".data")
     if len(source.files) != 1:
         raise RequestError(f"--data {data}: the plain script reads one file on this machine. Name one.")

@@ -161,6 +161,8 @@ def test_contestant_that_fails_is_told_with_its_last_lines(tmp_path):
     [
         ({"data": "missing.csv"}, "there is no such file"),
         ({"data": "sample:50", "runs": 0}, "--runs 0: expected at least 1"),
+        ({"data": "sample:50", "runs": 10**9}, "--runs 1000000000: expected at least 1, and at most 1,000"),
+        ({"data": "sample:50", "rows": 10**100}, "000…: expected at least 1, and at most 1,000,000,000"),
         ({"data": "*.csv"}, "reads one file on this machine"),
     ],
 )

@@ -64,3 +64,11 @@ def test_pipeline_without_a_table_or_parameters_is_run_and_compiled(local_run, t
 def test_former_run_that_is_not_there_is_told(request_of):
     with pytest.raises(RequestError, match="There are no runs of 'x'"):
         request_of("training", "schema_from=latest", data="sample:50").parameters  # noqa: B018
+
+
+def test_spec_of_a_run_is_in_no_temporary_folder_that_a_kill_would_leave(local_run, monkeypatch):
+    monkeypatch.setattr("pipeline.commands.TemporaryDirectory", lambda: pytest.fail("a temporary folder"))
+    monkeypatch.setitem(PIPELINES, "plain", "pipeline.tests.test_request:plain")
+    done = local_run("--identifier", "x", "--pipeline", "plain")
+    assert done.status == 0, done.err
+    assert "say" in (done.folder / "pipeline.yaml").read_text("utf-8")
