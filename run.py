@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from pipeline import PIPELINES, ROOT, RequestError, command_line, ending, import_kfp, texts
+from pipeline import PIPELINES, ROOT, command_line, ending, import_kfp, texts
 
 if __name__ == "__main__":
     ending.quietly()
@@ -17,6 +17,7 @@ Flag = typer.Option
 
 @app.command()
 def run(
+    context: typer.Context,
     identifier: Annotated[str | None, Flag(help="Name of this line of runs: a-z, 0-9 and -.")] = None,
     pipeline: Annotated[
         str, Flag(help="Pipeline to run: its name, my/file.py:function, or a compiled .yaml or .json.")
@@ -58,6 +59,7 @@ def run(
     service_account: Annotated[str | None, Flag(help="Account that the tasks run as.")] = None,
 ) -> None:
     """Compile a pipeline and run it."""
+    from pipeline import contradictions
     from pipeline.engines import warm
     from pipeline.settings import settle
 
@@ -74,9 +76,13 @@ def run(
         schedule=schedule,
         timezone=timezone,
     )
-    if as_json and (compile_only or check or schedule or unschedule):
-        raise RequestError("--json prints the record of a run, and this command runs nothing. Leave it out.")
     name, reason = settings.chosen_engine()
+    given = {
+        option.opts[0]
+        for option in context.command.params
+        if context.get_parameter_source(option.name).name == "COMMANDLINE"
+    }
+    contradictions.refuse(given, contradictions.situations(settings, given))
     if name == "local" and pipeline in PIPELINES and not (compile_only or check or isolated):
         # it imports while this process does
         warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
@@ -85,6 +91,7 @@ def run(
     from pipeline.request import Request
 
     request = Request.of(settings, pipeline, assignments or (), no_cache)
+    contradictions.refuse(given, request.takes_no)
     if compile_only:
         request.compile_for_elsewhere(compile_only)
         typer.echo(texts.printable(f"Wrote {compile_only}"))

@@ -58,7 +58,7 @@ def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
 
     This is the one door of errors: each leaves it as a few lines on standard error, without a traceback.
     """
-    from pipeline import streams
+    from pipeline import ending, streams
     from pipeline.texts import printable, words
 
     with streams.lasting() as output:
@@ -68,7 +68,7 @@ def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
             status, message = status or 1, f"standard output cannot be written: {words(output.error)}"
         if message:
             print(f"Error: {printable(message, 4_000)}", file=sys.stderr)
-    return status
+    return ending.leave(status)
 
 
 def _status(app: Callable[..., None], argv: list[str] | None) -> tuple[int, str]:

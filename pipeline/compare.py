@@ -106,7 +106,7 @@ def _chance(first: Run, second: Run) -> str:
         tests = [_of_output(run, "test") for run in (first, second)]
         shared = [name for name in tests[0] if name in tests[1]]  # a column may have been left out of one
         same_table = first.data.fingerprint == second.data.fingerprint or {*tests[0]} == {*tests[1]}
-        if not (same_table and shared) or not tests[0][shared].equals(tests[1][shared]):
+        if not (shared and same_table) or not tests[0][shared].equals(tests[1][shared]):
             return "not known: the runs were not measured on the same test rows."
         predictions = [_of_output(run, "predictions") for run in (first, second)]
     except RequestError as error:

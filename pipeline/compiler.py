@@ -18,7 +18,14 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, Pip
 
 from pipeline import RequestError, profiles
 from pipeline.loading import load as load  # a pipeline, by its name
-from pipeline.parameters import range_of
+from pipeline.parameters import Range, range_of
+from pipeline.texts import printable, shortened
+
+MOST_SHOWN = 80  # characters of an assignment in a message
+MOST_NESTED = 30  # levels of JSON: protocol buffers take 100 of their own, of which a level is two or three
+MOST_DIGITS = 40
+MOST_WHOLE = 2**53  # the service carries numbers as doubles, which have no larger whole ones exactly
+WHOLE = Range(f"from -{MOST_WHOLE:,} to {MOST_WHOLE:,}", -MOST_WHOLE, MOST_WHOLE, is_open=False)
 
 # parameters that a flag of its own settles where the pipeline takes a table, and that flag
 FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label"}
@@ -52,7 +59,9 @@ def compile_pipeline(
         RequestError: the file cannot be written or its name has another ending.
     """
     if path.suffix not in (".yaml", ".json"):
-        raise RequestError(f"A spec is a .yaml or a .json file, not {path.name!r}. Name it with one of these endings.")
+        raise RequestError(
+            f"A spec is a .yaml or a .json file, not {shortened(path.name)}. Name it with one of these endings."
+        )
     spec = pipeline_spec_builder.modify_pipeline_spec_with_override(pipeline.pipeline_spec, None, defaults)
     if engine != "local":
         _set_machines(spec, profile)
@@ -62,7 +71,8 @@ def compile_pipeline(
     try:
         path.write_text(_text(pipeline, spec, path.suffix), encoding="utf-8")
     except OSError as error:
-        raise RequestError(f"Cannot write {path}: {error.strerror}. Name a file in a folder that exists.") from error
+        shown = printable(str(path), 2 * MOST_SHOWN)
+        raise RequestError(f"Cannot write {shown}: {error.strerror}. Name a file in a folder that exists.") from error
 
 
 class Dumper(yaml.CSafeDumper):
@@ -131,27 +141,41 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
     items = _types_of_items(pipeline)
     converted: dict[str, Any] = {}
     for assignment in assignments:
+        shown = f"--set {printable(assignment, MOST_SHOWN)}"
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise RequestError(f"--set takes KEY=VALUE, not {assignment!r}. For example: --set max_iter=300")
+            raise RequestError(f"--set takes KEY=VALUE, not {shortened(assignment)}. For example: --set max_iter=300")
         if name in flags:
-            raise RequestError(f"--set {assignment}: {name} follows from {flags[name]}. Use that flag.")
+            raise RequestError(f"{shown}: {name} follows from {flags[name]}. Use that flag.")
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
+            nearest = difflib.get_close_matches(name[:MOST_SHOWN], known, n=1)
             hint = f" Did you mean {nearest[0]}?" if nearest else ""
             raise RequestError(
-                f"--set {assignment}: the pipeline has no parameter {name!r}.{hint}\n"
+                f"{shown}: the pipeline has no parameter {shortened(name)}.{hint}\n"
                 f"Its parameters are: {', '.join(sorted(known)) or 'none'}."
             )
         kind = known[name].parameter_type
         if name in converted and kind != ParameterType.LIST:
-            raise RequestError(f"--set {assignment}: {name} is given twice. Leave one out.")
-        value = _convert(assignment, text, kind, items.get(name))
-        limits = range_of(known[name].description) if kind in NUMBERS else None
+            raise RequestError(f"{shown}: {name} is given twice. Leave one out.")
+        try:
+            value = _convert(text, kind, items.get(name))
+            _check_text(value)
+        except WrongValue as wrong:
+            raise RequestError(f"{shown}: {wrong}") from None
+        limits = _limits(known[name].description, kind)
         if limits and value not in limits:
-            raise RequestError(f"--set {assignment}: expected a value {limits.text}.")
+            raise RequestError(f"{shown}: expected a value {limits.text}.")
         converted[name] = converted.get(name, []) + value if kind == ParameterType.LIST else value
     return converted
+
+
+def _limits(description: str, kind: int) -> Range | None:
+    found = range_of(description) if kind in NUMBERS else None
+    return found or (WHOLE if kind == ParameterType.NUMBER_INTEGER else None)
+
+
+class WrongValue(Exception):
+    """A value does not fit its parameter; the message says why."""
 
 
 def _types_of_items(pipeline: BaseComponent) -> dict[str, type]:
@@ -170,43 +194,88 @@ def _types_of_items(pipeline: BaseComponent) -> dict[str, type]:
     return of_items
 
 
-def _convert(assignment: str, text: str, kind: int, item: type | None) -> Any:
+def _convert(text: str, kind: int, item: type | None) -> Any:
     if "{{$" in text:
-        raise RequestError(f"--set {assignment}: KFP would expand the {{{{$ in this text. Use another value.")
+        raise WrongValue("KFP would expand the {{$ in this text. Use another value.")
     if kind == ParameterType.STRING:
         return text
     if kind == ParameterType.LIST:
-        return _list(assignment, text, item)
+        return _list(text, item)
     expected, convert = CONVERSIONS[kind]
     try:
         return convert(text)
     except (ValueError, KeyError):
-        raise RequestError(f"--set {assignment}: expected {expected}, not {text!r}.") from None
+        raise WrongValue(f"expected {expected}, not {shortened(text)}.") from None
 
 
-def _list(assignment: str, text: str, item: type | None) -> list[Any]:
+def _list(text: str, item: type | None) -> list[Any]:
     """Convert a JSON list, or one item of it as it is; item is the type of all, None for any."""
     if not text:
         return []
     of_items = OF_ITEMS.get(item, ParameterType.STRING)
     if item is None and not text.lstrip().startswith("["):
         with contextlib.suppress(ValueError):  # a spec alone does not tell the type
-            return [json.loads(text, parse_constant=_no_number)]
+            return [_json(text)]
     if not text.lstrip().startswith("[") or (item is list and not text.lstrip().startswith("[[")):
-        return [_convert(assignment, text, of_items, None)]
+        value = _convert(text, of_items, None)
+        return [_checked(value) if of_items == ParameterType.NUMBER_INTEGER else value]
     try:
-        values = json.loads(text)
+        values = _json(text)
     except ValueError:
-        raise RequestError(f"--set {assignment}: expected a JSON list, not {text!r}.") from None
+        raise WrongValue(f"expected a JSON list, not {shortened(text)}.") from None
     wrong = [value for value in values if item and type(value) is not item and (item, type(value)) != (float, int)]
     if wrong:
         expected = "text in quotes" if item is str else CONVERSIONS[of_items][0] if item in OF_ITEMS else item.__name__
-        raise RequestError(f"--set {assignment}: expected a list whose items are each {expected}, not {wrong[0]!r}.")
+        raise WrongValue(f"expected a list whose items are each {expected}, not {shortened(wrong[0])}.")
     return values
+
+
+def _json(text: str) -> Any:
+    """Read JSON as any engine can hand it on.
+
+    Raises:
+        ValueError: it is no JSON, or a number is none that JSON has.
+        WrongValue: it is nested too deeply.
+    """
+    try:
+        value = json.loads(
+            text, parse_constant=_no_number, parse_float=_finite, parse_int=lambda digits: _checked(_integer(digits))
+        )
+        too_deep = _depth(value) > MOST_NESTED
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise WrongValue(f"expected JSON that is nested at most {MOST_NESTED} deep.")
+    return value
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+
+
+def _check_text(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise WrongValue("expected text in UTF-8.") from None
 
 
 def _no_number(text: str) -> float:
     raise ValueError(text)
+
+
+def _integer(text: str) -> int:
+    digits = text.strip().lstrip("+-")
+    if len(digits) > MOST_DIGITS and digits.isdigit():  # Python does not read one of thousands of digits
+        text = text.strip()[: -len(digits)] + "9" * MOST_DIGITS
+    return int(text)
+
+
+def _checked(value: int) -> int:
+    if value not in WHOLE:
+        raise WrongValue(f"expected whole numbers {WHOLE.text}.")
+    return value
 
 
 def _finite(text: str) -> float:
@@ -217,14 +286,14 @@ def _finite(text: str) -> float:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
+    value = _json(text)
     if not isinstance(value, dict):
         raise ValueError
     return value
 
 
 CONVERSIONS: dict[int, tuple[str, Callable[[str], Any]]] = {
-    ParameterType.NUMBER_INTEGER: ("a whole number", int),
+    ParameterType.NUMBER_INTEGER: ("a whole number", _integer),
     ParameterType.NUMBER_DOUBLE: ("a number", _finite),
     ParameterType.BOOLEAN: ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
     ParameterType.STRUCT: ("a JSON object", _json_object),

@@ -17,13 +17,14 @@ SIGNALS = {
     if (number := getattr(signal, name, None))
 }
 EXIT_STATUS = 130
-SECONDS = 1.5  # in which a command ends by itself after a signal
+SECONDS = 1.2  # in which a command ends by itself after a signal
 
 
 class Interrupted(BaseException):
     """A signal ends the command; the message says which. Unlike a KeyboardInterrupt no library takes it for its own."""
 
 
+_came = threading.Event()  # a signal that ends the command
 _actions: list[Callable[[str], object]] = []
 
 
@@ -54,6 +55,7 @@ def by_signals() -> Iterator[None]:
     """
 
     def end(number: int, _: object) -> None:
+        _came.set()
         for each in handled:
             signal.signal(each, _nothing)  # no SIG_IGN, which Python complains of where the next is there already
         threading.Thread(target=_end_anyway, daemon=True).start()
@@ -73,6 +75,16 @@ def by_signals() -> Iterator[None]:
         for number in handled:
             # once a signal came, none is let through any more, not even while the interpreter ends
             signal.signal(number, former[number] if signal.getsignal(number) is end else signal.SIG_IGN)
+
+
+def leave(status: int) -> int:
+    """Return an exit status; after a signal end this process with it at once, without what the interpreter does then.
+
+    The keeper ends what it has started.
+    """
+    if _came.is_set():
+        os._exit(status)
+    return status
 
 
 def _nothing(*_: object) -> None:

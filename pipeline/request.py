@@ -107,6 +107,14 @@ class Request:
         defaults = self.given | self._of_flags()
         compiler.compile_pipeline(self.definition, path, engine, profile, caching=self.caching, defaults=defaults)
 
+    @property
+    def takes_no(self) -> set[str]:
+        """What the pipeline takes none of, as the table of contradictions names it."""
+        return {f"no {what}" for what, name in (("table", "source"), ("label", "label")) if not self._takes(name)}
+
+    def _takes(self, name: str) -> bool:
+        return name in (self.definition.component_spec.inputs or {})
+
     def _of_flags(self, **values: str) -> dict[str, str]:
         """Return the values of parameters that follow from flags, of those that the pipeline has."""
         return {name: value for name, value in {**values, "label": self.settings.label}.items() if self._follows(name)}
@@ -118,8 +126,8 @@ class Request:
         nothing else gives a value.
         """
         known = self.definition.component_spec.inputs or {}
-        if name not in known or compiler.takes_table(self.definition):
-            return name in known
+        if not self._takes(name) or compiler.takes_table(self.definition):
+            return self._takes(name)
         flag = compiler.FLAGS[name].removeprefix("--")
         needed = not known[name].optional and name not in self.given
         return name != "fingerprint" and (flag in self.settings.model_fields_set or needed)

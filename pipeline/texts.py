@@ -1,7 +1,6 @@
 """What messages are made of: values as they may be shown, and errors of the system in words."""
 
 import errno
-import json
 import os
 import re
 from typing import Any
@@ -30,8 +29,9 @@ ADVICE = {
 }
 
 
-# the first 32 but tab and the end of a line, delete, the second 32, and those that turn the direction of writing
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# the first 32 but tab and the end of a line, delete, the second 32, those that turn the direction of writing, and
+# halves of pairs, which no encoding has
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str, length: int | None = None) -> str:
@@ -49,12 +49,13 @@ def printable(text: str, length: int | None = None) -> str:
 def printable_json(text: str, encoding: str) -> str:
     r"""Return the same JSON for a terminal: what it would act on, or its encoding does not have, stands as \u001b."""
 
+    import json
+
     def escaped(found: re.Match[str]) -> str:
         return json.dumps(found[0])[1:-1]
 
     text = _CONTROLS.sub(escaped, text)
-    # UTF-8 lacks halves of pairs only
-    return re.sub(r"[\ud800-\udfff]" if encoding.lower().startswith("utf") else r"[^\x00-\x7f]", escaped, text)
+    return text if encoding.lower().startswith("utf") else re.sub(r"[^\x00-\x7f]", escaped, text)
 
 
 def shortened(value: Any, length: int = 60) -> str:

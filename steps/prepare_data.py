@@ -40,7 +40,8 @@ def prepare_data(
         label: Name of the column that holds the classes.
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache; the step
             fails if it reads another. A text of another form, such as "", is not compared.
-        min_class_rows: Least number of rows of a class, at least 0; smaller classes are left out with their rows.
+        min_class_rows: Least number of rows of a class, from 0 to 1,000,000,000; smaller classes are left out with
+            their rows.
         weight: Name of the column that holds the weights of the rows, "" for none.
         split_by: Name of the column of dates or numbers by which the rows are split, "" for none.
         group_by: Name of the column of groups whose rows stay together, "" for none.

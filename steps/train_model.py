@@ -28,11 +28,11 @@ def train_model(
     Args:
         train_features: Transformed training rows, their labels and weights as Parquet, whose names are in the
             metadata. Of weights only the ratios count.
-        class_code: Place of the class to recognise among the sorted class names, at least 0.
+        class_code: Place of the class to recognise among the sorted class names, from 0 to 1,000,000.
         max_iter: Number of trees, from 1 to 10,000.
-        learning_rate: Weight of each tree, above 0.
+        learning_rate: Weight of each tree, from 1e-6 to 10.
         max_leaf_nodes: Largest number of leaves of a tree, from 2 to 100,000.
-        l2_regularization: Penalty on large leaf values, at least 0; rare classes need some.
+        l2_regularization: Penalty on large leaf values, from 0 to 1,000,000; rare classes need some.
         balance_classes: Whether the rows of the class weigh as much as all the others together.
         seed: Seed of the trainer, from 0 to 4,294,967,295.
 

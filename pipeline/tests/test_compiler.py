@@ -142,8 +142,22 @@ def test_range_of_a_compiled_spec_holds_without_its_pipeline(training, tmp_path)
         ("drop=[1]", r"--set drop=\[1\]: expected a list whose items are each text in quotes, not 1\."),
         ("seed=4294967296", r"expected a value from 0 to 4,294,967,295\."),
         ("max_leaf_nodes=1", r"expected a value from 2 to 100,000\."),
-        ("learning_rate=0", r"expected a value above 0\."),
-        ("l2_regularization=-1", r"expected a value at least 0\."),
+        ("learning_rate=0", r"expected a value from 1e-6 to 10\."),
+        ("learning_rate=1e300", r"expected a value from 1e-6 to 10\."),
+        ("l2_regularization=-1", r"expected a value from 0 to 1,000,000\."),
+        ("max_iter=9223372036854775808", r"expected a value from 1 to 10,000\."),
+        ("min_class_rows=" + "9" * 5_000, r"--set min_class_rows=9+…9+: expected a value from 0 to 1,000,000,000\."),
+        ("seed=-" + "9" * 5_000, r"expected a value from 0 to 4,294,967,295\."),
+        ("learning_rate=1e999", r"expected a number, not '1e999'\."),
+        ("learning_rate=" + "9" * 5_000, r"expected a number, not '9+…\."),
+        ("drop=" + "[" * 10_000 + "]" * 10_000, r"--set drop=\[+…\]+: expected JSON that is nested at most 30 deep\."),
+        ("keep=" + "[" * 50 + "]" * 50, r"expected JSON that is nested at most 30 deep\."),
+        ("drop=a\udcff", r"--set drop=a\\udcff: expected text in UTF-8\."),
+        ('drop=["\\ud800"]', r"expected text in UTF-8\."),
+        ("weight=\x1b[31m\udcff", r"--set weight=\\x1b\[31m\\udcff: expected text in UTF-8\."),
+        ("\x1b[31m=1", r"--set \\x1b\[31m=1: the pipeline has no parameter '\\x1b\[31m'\."),
+        ("m" * 5_000, r"--set takes KEY=VALUE, not 'm{58}…\."),
+        ("m" * 5_000 + "=1", r"--set m+…m+=1: the pipeline has no parameter 'm{58}…\."),
         ("test_size=1", r"expected a value between 0 and 1\."),
         ("drop={{$}}", r"KFP would expand the \{\{\$ in this text"),
         ("label=x", r"label follows from --label\. Use that flag\."),
@@ -162,3 +176,27 @@ def test_unknown_pipeline_and_file_ending_are_refused(training, tmp_path):
         compiler.compile_pipeline(training, tmp_path / "spec.txt")
     with pytest.raises(RequestError, match=r"Cannot write .* No such file or directory"):
         compiler.compile_pipeline(training, tmp_path / "missing" / "spec.yaml")
+
+
+def test_values_of_any_type_are_bounded():
+    @dsl.pipeline(name="types")
+    def types(whole: int = 1, wholes: List[int] = [], any_of: list = [], table: dict = {}):  # noqa: B006, UP006
+        say(text="")
+
+    for assignment, message in (
+        ("whole=9007199254740993", r"expected a value from -9,007,199,254,740,992 to 9,007,199,254,740,992\."),
+        ("wholes=9007199254740993", r"expected whole numbers from -9,007,199,254,740,992"),
+        ("wholes=[1, 9007199254740993]", r"expected whole numbers from -9,007,199,254,740,992"),
+        ("table=" + '{"a":' * 10_000 + "1" + "}" * 10_000, "nested at most 30 deep"),
+        ("any_of=" + '{"a":' * 10_000 + "1" + "}" * 10_000, "nested at most 30 deep"),
+        ('table={"a": NaN}', "expected a JSON object, not '{\"a\": NaN}'"),
+        ('table={"a": 1e999}', "expected a JSON object"),
+        (f'table={{"a": {"9" * 5_000}}}', "expected whole numbers from"),
+        ("any_of=[Infinity]", "expected a JSON list"),
+        (f"any_of={json.dumps(['a' * 1_000] * 9)[:-1]}", r"expected a JSON list, not '\[\"a+…"),
+    ):
+        with pytest.raises(RequestError, match=message) as refused:
+            compiler.arguments(types, [assignment])
+        assert len(str(refused.value)) < 300
+    given = compiler.arguments(types, ["whole=-9007199254740992", 'table={"a": [1, {"b": [2.5]}]}'])
+    assert given == {"whole": -(2**53), "table": {"a": [1, {"b": [2.5]}]}}

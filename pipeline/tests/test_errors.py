@@ -137,7 +137,7 @@ def test_values_are_shown_short_and_without_control_characters():
     assert shortened(deep) == "<list>"
     assert shortened(10**5_000) == "<int>"
     assert shortened("a" * 100) == f"'{'a' * 58}…"
-    assert printable("a\tb\x9b1\nc\udcff é") == "a\\tb\\x9b1\nc\\udcff é"
+    assert printable("a\tb\x9b1\nc\udcff é") == "a\tb\\x9b1\nc\\udcff é"
     assert len(printable("a" * 1_000, 30)) == 30
 
 

@@ -117,6 +117,7 @@ def test_every_number_has_a_range_and_its_default_lies_in_it(name):
         if found.type in ("Integer", "Float", "NUMBER_INTEGER", "NUMBER_DOUBLE"):
             limits = range_of(found.description)
             assert limits, parameter
+            assert limits.high < float("inf"), parameter
             assert found.default in limits
 
 
