@@ -138,10 +138,10 @@ def parsed(text: str) -> Any:
     """
     try:
         # a second document, where there is one, holds the settings of a platform
-        loaded = next(yaml.load_all(text, yaml.CSafeLoader), None)
+        documents = [*yaml.load_all(text, yaml.CSafeLoader)]
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number of many digits is a ValueError
         raise files.Damaged(" ".join(str(error).split())[:300]) from None
-    level, n_nodes, depth = [loaded], 0, 0
+    level, n_nodes, depth = documents, 0, 0
     while level:
         n_nodes, depth = n_nodes + len(level), depth + 1
         if n_nodes > MAX_NODES or depth > MAX_DEPTH:
@@ -155,7 +155,7 @@ def parsed(text: str) -> Any:
             if isinstance(value, dict | list)
             for inner in (value if isinstance(value, list) else [*value.keys(), *value.values()])
         ]
-    return loaded
+    return documents[0] if documents else None
 
 
 def check(spec: Any) -> None:

@@ -240,9 +240,11 @@ class Run(BaseModel):
                 storage.fetch_all(uri, path)
             except FileNotFoundError as error:
                 raise RequestError(f"{error} A task of the run {self.run_id} wrote it.") from None
-        if not path.exists():
+        if not os.path.exists(path):  # of a name that no file can have, too
             raise RequestError(f"The file {uri} of the run {self.run_id} is gone.")
-        if uri in self.sha256 and sha256(str(path)) != self.sha256[uri]:
+        if not (path.is_file() or path.is_dir()):
+            raise RequestError(f"The file {uri} of the run {self.run_id} is no regular file.")
+        if uri in self.sha256 and (path.is_dir() or sha256(str(path)) != self.sha256[uri]):
             raise RequestError(
                 f"The file {path} is not the one that the run {self.run_id} wrote: it has changed since."
             )
@@ -250,7 +252,10 @@ class Run(BaseModel):
 
     def holds(self, path: Path) -> bool:
         """Return whether a path is in the run's folder, links followed."""
-        return path.resolve().is_relative_to(self.folder.resolve())
+        try:
+            return path.resolve().is_relative_to(self.folder.resolve())
+        except (OSError, ValueError, RuntimeError):  # a zero byte in it, or a circle of links
+            return False
 
     @property
     def temporary(self) -> Path:

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -151,5 +152,10 @@ def test_damaged_outputs_leave_chance_unknown(train):
     record.write_text(json.dumps(whole))
     path = second.folder / "artifacts" / "split-data" / "test"
     path.unlink()
-    path.mkdir()
-    assert compare(load("x", "previous"), load("x", "latest")).chance.startswith("not known: ")
+    for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to(path)):
+        make()
+        assert compare(load("x", "previous"), load("x", "latest")).chance.startswith("not known: ")
+        path.rmdir() if path.is_dir() else path.unlink()
+    for place in ("\0", "x" * 300, "/dev/zero"):
+        record.write_text(json.dumps(whole).replace(json.dumps(str(path)), json.dumps(place)))
+        assert compare(load("x", "previous"), load("x", "latest")).chance.startswith("not known: ")

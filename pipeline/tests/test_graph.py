@@ -62,6 +62,7 @@ DAMAGED = {
     "blocks 10,000 deep": yaml.safe_dump(spec()) + "deep:\n  " + "- " * 10_000 + "x",
     "aliases that stand for much": bomb(),
     "an anchor that refers to itself": yaml.safe_dump(spec()) + "itself: &a [*a]",
+    "a second document that stands for much": f"{yaml.safe_dump(spec())}---\n{bomb()}",
     "a date": yaml.safe_dump(spec()) + "day: 2001-02-03",
     "no date": yaml.safe_dump(spec()) + "day: 2001-99-99",
     "a number of 5,000 digits": yaml.safe_dump(spec()) + f"large: {'1' * 5_000}",

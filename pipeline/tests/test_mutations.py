@@ -1,5 +1,6 @@
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +77,9 @@ def test_values_of_any_type_are_shown(record, value, capsys):
     for text in (shown.out, shown.err):
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & {*text}
     assert all(len(line) < 1_000 for line in shown.out.splitlines() if not line.startswith("{"))  # the record is whole
+
+
+def test_place_that_no_file_can_have_is_outside_of_a_run(record, tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    for place in ("a\0b", "x" * 300, str(tmp_path / "circle")):
+        assert not record(1).holds(Path(place))
