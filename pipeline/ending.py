@@ -17,7 +17,7 @@ SIGNALS = {
     if (number := getattr(signal, name, None))
 }
 EXIT_STATUS = 130
-SECONDS = 1.2  # in which a command ends by itself after a signal
+SECONDS = 1.5  # in which a command ends by itself after a signal
 
 
 class Interrupted(BaseException):

@@ -54,7 +54,7 @@ class _TaskInfo(TypedDict, total=False):
 
 
 class _Retries(TypedDict, total=False):
-    maxRetryCount: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+    maxRetryCount: Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 
 
 class _Task(TypedDict, total=False):

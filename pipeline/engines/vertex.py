@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -328,27 +327,27 @@ class VertexEngine:
         labels, parameters = dict(found.labels), _plain(found.runtime_config.parameter_values) or {}
         data = {key: value for key, value in parameters.items() if isinstance(value, str)}
         url = self.url(name.rpartition("/")[2])
-        with TemporaryDirectory() as folder:
-            spec = Path(folder, runs.SPEC)
-            spec.write_text(yaml.safe_dump(_plain(found.pipeline_spec)), encoding="utf-8")
-            try:
-                graph.nodes(graph.load(spec))
-            except Exception:  # none, or half of one
-                raise RequestError(
-                    f"The job {job} has no pipeline spec of its own to follow it by. Look at it there: {url}"
-                ) from None
-            run = runs.new(
-                runs_dir,
-                identifier=_checked(labels.get("identifier"), _identifier) or "elsewhere",
-                pipeline=_checked(labels.get("pipeline"), _label_value) or "elsewhere",
-                engine="vertex",
-                profile=labels.get("profile") if labels.get("profile") in PROFILES else None,
-                parameters=parameters,
-                data=runs.Data(source=data.get("source", ""), fingerprint=data.get("fingerprint", "")),
-                job=name,
-                url=url,
-            )
-            run.begin(spec)
+        spec = yaml.safe_dump(_plain(found.pipeline_spec))
+        try:
+            loaded = graph.parsed(spec)
+            graph.check(loaded)
+            graph.nodes(loaded)
+        except Exception:  # none, or half of one
+            raise RequestError(
+                f"The job {job} has no pipeline spec of its own to follow it by. Look at it there: {url}"
+            ) from None
+        run = runs.new(
+            runs_dir,
+            identifier=_checked(labels.get("identifier"), _identifier) or "elsewhere",
+            pipeline=_checked(labels.get("pipeline"), _label_value) or "elsewhere",
+            engine="vertex",
+            profile=labels.get("profile") if labels.get("profile") in PROFILES else None,
+            parameters=parameters,
+            data=runs.Data(source=data.get("source", ""), fingerprint=data.get("fingerprint", "")),
+            job=name,
+            url=url,
+        )
+        run.begin(spec)
         return run
 
     def _get(self, name: str, read: Callable[[Any], Any] = lambda job: job, attempts: int = 5) -> Any:
