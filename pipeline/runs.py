@@ -14,14 +14,15 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
-from pipeline import ROOT, RequestError, ending, files, locks, storage
+from pipeline import ROOT, RequestError, ending, files, locks, run_folders, storage
+from pipeline.run_folders import LATEST, LOCK, RUN_ID, TEMPORARY
 from steps.tables.fingerprints import sha256
 
 if TYPE_CHECKING:
@@ -30,12 +31,8 @@ if TYPE_CHECKING:
 State = Literal["running", "succeeded", "failed", "cancelled", "skipped", "lost"]
 RECORD = "run.json"  # in the run folder
 SPEC = "pipeline.yaml"  # in the run folder: what ran
-LATEST = "latest"  # beside the run folders: a link to the newest
 ERROR_LOG = Path("logs", "error.log")
-LOCK = ".lock"  # in the run folder: locked by the process that runs it
-TEMPORARY = "tmp"  # in the run folder while it runs
 RESERVE = 1 << 17  # bytes that are kept there, so that a run on a disk that is full can be recorded to its end
-RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
 PACKAGES = ("kfp", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub")
 
 
@@ -276,11 +273,11 @@ class Run(BaseModel):
         self.process = Process(pid=os.getpid(), user=_user(), host=socket.gethostname())
         ending.call(self.interrupt)
         try:
-            with _of_identifier(self.folder.parent) as of_identifier:
-                _sweep(of_identifier)
-                last = max(map(_name, _folders(of_identifier)), default="")
+            with run_folders.alone(self.folder.parent) as of_identifier:
+                run_folders.sweep(of_identifier)
+                last = max(map(_name, run_folders.of(of_identifier)), default="")
                 if self.run_id <= last:
-                    self.run_id = _id_after(last)
+                    self.run_id = run_folders.id_after(last)
                 building, final = of_identifier / f".begin-{secrets.token_hex(4)}", of_identifier / self.run_id
                 try:
                     self._folder = building
@@ -293,7 +290,7 @@ class Run(BaseModel):
                         files.write(self.temporary / "reserve", bytes(RESERVE))
                     self._folder = final
                     os.rename(building, final)
-                    _link(final)
+                    run_folders.link_latest(final)
                 finally:
                     self._folder = final
                     shutil.rmtree(building, ignore_errors=True)
@@ -380,7 +377,7 @@ def new(runs_dir: Path, identifier: str, **fields: Any) -> Run:
     started = datetime.now(UTC)
     run = Run(
         identifier=identifier,
-        run_id=_id(started),
+        run_id=run_folders.id_of(started),
         started=started,
         git=_git(),
         versions={"python": platform.python_version()}
@@ -425,18 +422,12 @@ def folders(runs_dir: Path, identifier: str) -> list[Path]:
     Raises:
         RequestError: there are none.
     """
-    found = _folders(runs_dir / identifier) if identifier else []
+    found = run_folders.of(runs_dir / identifier) if identifier else []
     if not found:
         others = sorted(path.parent.name for path in runs_dir.glob(f"[!.]*/{LATEST}"))
         known = f" There are runs of: {', '.join(others)}." if others else " Start one: python run.py --identifier NAME"
         raise RequestError(f"There are no runs of {identifier!r} in {runs_dir}.{known}")
     return sorted(found, reverse=True)
-
-
-def _folders(of_identifier: Path) -> list[Path]:
-    """Return the folders of runs below that of their identifier."""
-    inner = [*of_identifier.iterdir()] if of_identifier.is_dir() else []
-    return [path for path in inner if RUN_ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
 
 
 def read(folder: Path) -> Run:
@@ -468,7 +459,8 @@ def _lose(run: Run) -> None:
         if task.state == "running":
             task.state = "lost"
     whose = f"{run.process.pid} of {run.process.user} on {run.process.host}" if run.process else "of it"
-    last = max(path.stat().st_mtime for path in (run.folder / RECORD, *run.folder.glob("logs/**/*.log")))
+    written = (run.folder / RECORD, *run.folder.glob("logs/**/*.log"))
+    last = max((path.stat().st_mtime for path in written if path.exists()), default=run.started.timestamp())
     since = datetime.fromtimestamp(last).astimezone()
     run.error = f"the process {whose} ended without a word; it was last heard of at {since:%Y-%m-%d %H:%M:%S %Z}"
 
@@ -493,8 +485,8 @@ def discard(run: Run) -> bool:
     of_identifier = run.folder.parent
     with contextlib.suppress(FileNotFoundError), locks.locked(of_identifier):
         shutil.rmtree(run.folder)
-        if former := _folders(of_identifier):
-            _link(max(former))
+        if former := run_folders.of(of_identifier):
+            run_folders.link_latest(max(former))
             return True
         (of_identifier / LATEST).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: someone keeps files there
@@ -502,55 +494,11 @@ def discard(run: Run) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _of_identifier(folder: Path) -> Iterator[Path]:
-    """Have the folder of an identifier to oneself; it is made where it is not there."""
-    with contextlib.ExitStack() as stack:
-        while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # discard has removed it
-                stack.enter_context(locks.locked(folder))
-                break
-        yield folder
-
-
 def _file_name(task: Task) -> str:
     """Return the path of a task's files, without their ending."""
     if task.path:
         return task.path
     return task.name if task.item is None else f"{task.name}-{re.sub(r'[^A-Za-z0-9_.-]', '_', str(task.item))}"
-
-
-def _link(folder: Path) -> None:
-    """Point latest beside a run folder to it, in one step."""
-    link = folder.with_name(f".latest-{folder.name}")
-    link.symlink_to(folder.name)
-    os.replace(link, folder.with_name(LATEST))
-
-
-def _sweep(of_identifier: Path) -> None:
-    """Remove what runs have left that ended without a word; their records and artifacts stay."""
-    for path in of_identifier.glob(".begin-*"):  # of one that did not come to begin: this process has the lock
-        shutil.rmtree(path, ignore_errors=True)
-    for path in of_identifier.glob(f"*/{TEMPORARY}"):
-        if not path.parent.is_symlink() and not locks.is_held(path.parent / LOCK):
-            shutil.rmtree(path, ignore_errors=True)
-            for part in path.parent.glob(".*.tmp"):
-                part.unlink(missing_ok=True)
-
-
-def _id(moment: datetime) -> str:
-    """Return the id of a run that began then; ids sort by time, their last digits are 65,536th parts of the second."""
-    return f"{moment:%Y%m%dT%H%M%S}-{moment.microsecond * 65_536 // 1_000_000:04x}"
-
-
-def _id_after(last: str) -> str:
-    """Return the id that follows another."""
-    second, _, part = last.partition("-")
-    number = int(part, 16) + 1
-    if number < 65_536:
-        return f"{second}-{number:04x}"
-    return _id(datetime.strptime(second, "%Y%m%dT%H%M%S") + timedelta(seconds=1))
 
 
 def _name(path: Path) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline import ROOT, RequestError, files, history, runs
+from pipeline import ROOT, RequestError, files, history, run_folders, runs
 from pipeline.runs import Data
 
 
@@ -74,8 +74,8 @@ def test_latest_is_the_last_to_begin_even_where_the_clock_was_set_back(begin, tm
 
 
 def test_id_after_the_last_of_a_second():
-    assert runs._id_after("20261231T235959-00ff") == "20261231T235959-0100"
-    assert runs._id_after("20261231T235959-ffff") == "20270101T000000-0000"
+    assert run_folders.id_after("20261231T235959-00ff") == "20261231T235959-0100"
+    assert run_folders.id_after("20261231T235959-ffff") == "20270101T000000-0000"
 
 
 def test_what_is_no_run_is_none_of_the_runs(begin, tmp_path, capsys):
