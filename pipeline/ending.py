@@ -1,5 +1,6 @@
 """How a command ends: the first signal ends it, and all that come after are ignored."""
 
+import _thread
 import contextlib
 import os
 import signal
@@ -24,7 +25,7 @@ class Interrupted(BaseException):
     """A signal ends the command; the message says which. Unlike a KeyboardInterrupt no library takes it for its own."""
 
 
-_came = threading.Event()  # a signal that ends the command
+came = threading.Event()  # a signal that ends the command
 _actions: list[Callable[[str], object]] = []
 
 
@@ -55,10 +56,11 @@ def by_signals() -> Iterator[None]:
     """
 
     def end(number: int, _: object) -> None:
-        _came.set()
+        came.set()
         for each in handled:
             signal.signal(each, _nothing)  # no SIG_IGN, which Python complains of where the next is there already
-        threading.Thread(target=_end_anyway, daemon=True).start()
+        # the signal may have come while the main thread starts one: threading's own lock would be taken twice
+        _thread.start_new_thread(_end_anyway, ())
         for action in reversed(_actions):
             with contextlib.suppress(Exception):
                 action(SIGNALS[number])
@@ -82,7 +84,7 @@ def leave(status: int) -> int:
 
     The keeper ends what it has started.
     """
-    if _came.is_set():
+    if came.is_set():
         os._exit(status)
     return status
 

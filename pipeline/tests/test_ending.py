@@ -12,7 +12,7 @@ from collections import Counter
 import psutil
 import pytest
 
-from pipeline import ROOT, console, history, runs
+from pipeline import ROOT, console, ending, engines, history, runs
 
 STAYING = """
 from kfp import dsl
@@ -155,3 +155,33 @@ def test_ignored_hangup_stays_ignored(staying, tmp_path):
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 130
+
+
+def test_signal_while_a_thread_is_started_does_not_wait_for_its_lock():
+    """Found by random signals: the main thread takes threading's lock whenever it starts one."""
+    code = (
+        "import os, signal, threading\n"
+        "from pipeline import ending\n"
+        "with ending.by_signals(), threading._active_limbo_lock:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=10)
+    assert done.returncode == 1
+    assert done.stderr.endswith("Interrupted: interrupted by Ctrl-C\n")
+
+
+def test_error_that_an_interrupt_has_caused_is_none_of_the_run(tmp_path, monkeypatch):
+    (tmp_path / "spec.yaml").write_text("{}")
+    data = runs.Data(source="none", fingerprint="")
+    run = runs.new(tmp_path, "x", pipeline="training", engine="local", parameters={}, data=data)
+    run.begin(tmp_path / "spec.yaml")
+    came = threading.Event()
+    came.set()
+    monkeypatch.setattr(ending, "came", came)
+
+    def watch():
+        run.interrupt("interrupted by Ctrl-C")
+        raise RuntimeError("cannot join thread before it is started")
+
+    assert engines.record(watch, run, console.Lines()) == "cancelled"
+    assert runs.read(run.folder).error == "interrupted by Ctrl-C"

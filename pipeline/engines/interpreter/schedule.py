@@ -89,8 +89,8 @@ class Schedule:
                 return
             if self._n_running == len(self._threads):
                 thread = threading.Thread(target=self._serve, daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
             self._n_running += 1
             self._work.put(self._ready.popleft())
 
