@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 SIGNALS = {
     number: reason
@@ -26,6 +27,8 @@ class Interrupted(BaseException):
 
 
 came = threading.Event()  # a signal that ends the command
+_waiting: list[str] = []  # the reason, where what is done now is to be done to its end
+_is_later = False
 _actions: list[Callable[[str], object]] = []
 
 
@@ -61,10 +64,10 @@ def by_signals() -> Iterator[None]:
             signal.signal(each, _nothing)  # no SIG_IGN, which Python complains of where the next is there already
         # the signal may have come while the main thread starts one: threading's own lock would be taken twice
         _thread.start_new_thread(_end_anyway, ())
-        for action in reversed(_actions):
-            with contextlib.suppress(Exception):
-                action(SIGNALS[number])
-        raise Interrupted(SIGNALS[number])
+        if _is_later:
+            _waiting.append(SIGNALS[number])
+        else:
+            _end(SIGNALS[number])
 
     is_main = threading.current_thread() is threading.main_thread()
     former = {number: signal.getsignal(number) for number in SIGNALS} if is_main else {}
@@ -77,6 +80,26 @@ def by_signals() -> Iterator[None]:
         for number in handled:
             # once a signal came, none is let through any more, not even while the interpreter ends
             signal.signal(number, former[number] if signal.getsignal(number) is end else signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def later() -> Iterator[None]:
+    """Let a signal that comes meanwhile end the command once this is over, which is short."""
+    global _is_later
+    _is_later = True
+    try:
+        yield
+    finally:
+        _is_later = False
+        if _waiting:
+            _end(_waiting.pop())
+
+
+def _end(reason: str) -> NoReturn:
+    for action in reversed(_actions):
+        with contextlib.suppress(Exception):
+            action(reason)
+    raise Interrupted(reason)
 
 
 def leave(status: int) -> int:

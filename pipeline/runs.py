@@ -347,7 +347,6 @@ class Run(BaseModel):
 
     def finish(self, status: State) -> None:
         """Record how the run has ended, or that it goes on elsewhere."""
-        ending.forget(self.interrupt)
         shutil.rmtree(self.temporary, ignore_errors=True)
         with self._lock:
             self.status = status
@@ -358,6 +357,7 @@ class Run(BaseModel):
                     if task.state == "running":
                         task.state = "cancelled"
             self._write()
+            ending.forget(self.interrupt)
             if self._held is not None:
                 os.close(self._held)
                 self._held = None

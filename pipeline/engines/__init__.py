@@ -130,15 +130,16 @@ def record(watch: Callable[[], State], run: Run, progress: Progress) -> State:
             return run.status  # what was interrupted may fail in its own way
         status = run.status if run.job else "failed"  # a job goes on without us
         _tell(error, run)
-    run.finish(status)
-    if run.status != "running":
-        try:
-            for note in results.conclude(run):
-                progress.note(f"note: {note}")
-        except Exception as error:
-            _tell(error, run)
-            run.status = status if run.job else "failed"
-        run.save()
+    with ending.later():  # a run that has succeeded has its figures
+        run.finish(status)
+        if run.status != "running":
+            try:
+                for note in results.conclude(run):
+                    progress.note(f"note: {note}")
+            except Exception as error:
+                _tell(error, run)
+                run.status = status if run.job else "failed"
+            run.save()
     return run.status
 
 

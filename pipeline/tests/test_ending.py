@@ -186,3 +186,25 @@ def test_error_that_an_interrupt_has_caused_is_none_of_the_run(tmp_path, monkeyp
 
     assert engines.record(watch, run, console.Lines()) == "cancelled"
     assert runs.read(run.folder).error == "interrupted by Ctrl-C"
+
+
+def test_signal_while_a_run_is_concluded_leaves_it_whole(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from pipeline import console, ending, engines, results, runs\n"
+        "def conclude(run):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    run.metrics = {'loss': 1}\n"
+        "    return []\n"
+        "results.conclude = conclude\n"
+        "data = runs.Data(source='none', fingerprint='')\n"
+        "run = runs.new(Path(sys.argv[1]), 'x', pipeline='p', engine='local', parameters={}, data=data)\n"
+        "run.begin('{}')\n"
+        "with ending.by_signals():\n"
+        "    engines.record(lambda: 'succeeded', run, console.Lines())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=10)
+    assert done.stderr.endswith("Interrupted: ended by SIGTERM\n")
+    run = runs.load("x", "latest", tmp_path)
+    assert (run.status, run.metrics) == ("succeeded", {"loss": 1})
