@@ -65,7 +65,12 @@ class Chaos:
         """Start run.py in a group of its own, with a folder of its own for temporary files."""
         temporary = self.folder / "tmp" / name
         temporary.mkdir(parents=True)
-        settings = {"COVERTYPE_RUNS_DIR": str(self.runs_dir), "TMPDIR": str(temporary), MARK: name}
+        settings = {
+            "COVERTYPE_RUNS_DIR": str(self.runs_dir),
+            "TMPDIR": str(temporary),
+            MARK: name,
+            "PYTHONFAULTHANDLER": "1",
+        }
         with (self.folder / f"{name}.err").open("wb") as told:
             return subprocess.Popen(
                 [sys.executable, "run.py", *RUN, *arguments],
@@ -84,7 +89,7 @@ class Chaos:
         """Remember a fault."""
         if not right:
             self.faults.append(f"{name}: {fault}")
-            print(f"fault in {name}: {fault}\n{self.told(name)[-2000:]}", flush=True)
+            print(f"fault in {name}: {fault}\n{self.told(name)[-6000:]}", flush=True)
 
     def check_ended(self, name: str) -> None:
         """Check that all processes of a round end in time, and that they leave no temporary file."""
@@ -150,9 +155,10 @@ def kill_one(chaos: Chaos, name: str, longest: float) -> None:
         try:
             status = process.wait(SECONDS)
         except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # it prints where each thread is
+            process.wait()
             chaos.check(False, own, f"the command itself runs on after {how}")
-            process.kill()
-            status = process.wait()
+            status = -signal.SIGKILL
         chaos.check_ended(own)
         told = chaos.told(own)
         chaos.check("Traceback" not in told, own, f"a traceback after {how}")
