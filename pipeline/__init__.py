@@ -99,7 +99,7 @@ def _status(app: Callable[..., None], argv: list[str] | None) -> tuple[int, str]
             return 1, words(end.__context__)
         return (end.code, "") if isinstance(end.code, int) else (int(bool(end.code)), str(end.code or ""))
     except Exception as error:
-        if ending.came.is_set():
+        if ending.came:
             return ending.EXIT_STATUS, ""  # what was interrupted may fail in its own way
         return 1, _unexpected(error)
 

@@ -26,7 +26,7 @@ class Interrupted(BaseException):
     """A signal ends the command; the message says which. Unlike a KeyboardInterrupt no library takes it for its own."""
 
 
-came = threading.Event()  # a signal that ends the command
+came = False  # whether a signal has come that ends the command
 _waiting: list[str] = []  # the reason, where what is done now is to be done to its end
 _is_later = False
 _actions: list[Callable[[str], object]] = []
@@ -59,7 +59,10 @@ def by_signals() -> Iterator[None]:
     """
 
     def end(number: int, _: object) -> None:
-        came.set()
+        global came
+        if came:  # the next may come before the lines below
+            return
+        came = True
         for each in handled:
             signal.signal(each, _nothing)  # no SIG_IGN, which Python complains of where the next is there already
         # the signal may have come while the main thread starts one: threading's own lock would be taken twice
@@ -107,7 +110,7 @@ def leave(status: int) -> int:
 
     The keeper ends what it has started.
     """
-    if came.is_set():
+    if came:
         os._exit(status)
     return status
 

@@ -126,7 +126,7 @@ def record(watch: Callable[[], State], run: Run, progress: Progress) -> State:
         run.interrupt(str(end) or ending.SIGNALS[signal.SIGINT])
         return run.status
     except Exception as error:
-        if ending.came.is_set():
+        if ending.came:
             return run.status  # what was interrupted may fail in its own way
         status = run.status if run.job else "failed"  # a job goes on without us
         _tell(error, run)

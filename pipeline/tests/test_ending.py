@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 
@@ -176,9 +175,7 @@ def test_error_that_an_interrupt_has_caused_is_none_of_the_run(tmp_path, monkeyp
     data = runs.Data(source="none", fingerprint="")
     run = runs.new(tmp_path, "x", pipeline="training", engine="local", parameters={}, data=data)
     run.begin(tmp_path / "spec.yaml")
-    came = threading.Event()
-    came.set()
-    monkeypatch.setattr(ending, "came", came)
+    monkeypatch.setattr(ending, "came", True)
 
     def watch():
         run.interrupt("interrupted by Ctrl-C")
@@ -208,3 +205,21 @@ def test_signal_while_a_run_is_concluded_leaves_it_whole(tmp_path):
     assert done.stderr.endswith("Interrupted: ended by SIGTERM\n")
     run = runs.load("x", "latest", tmp_path)
     assert (run.status, run.metrics) == ("succeeded", {"loss": 1})
+
+
+def test_signals_in_the_midst_of_the_handling_of_the_first_are_ignored():
+    """Found by random signals: the next came before the first had set its own handling aside."""
+    code = (
+        "import os, signal, sys\n"
+        "from pipeline import ending\n"
+        "def trace(frame, event, _):\n"
+        "    if event == 'line' and frame.f_code.co_name == 'end':\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return trace\n"
+        "with ending.by_signals():\n"
+        "    sys.settrace(trace)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=10)
+    assert done.returncode == 1
+    assert "Interrupted: " in done.stderr.splitlines()[-1]
