@@ -1,15 +1,17 @@
 """Compile a pipeline and run it: python run.py --identifier NAME"""
 
+import _signal  # signal itself takes its time to import
+
+if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # there is nothing to end yet: Ctrl-C needs no traceback
+
 import sys
 from pathlib import Path
 from typing import Annotated
 
-from pipeline import PIPELINES, ROOT, command_line, ending, import_kfp, texts
-
-if __name__ == "__main__":
-    ending.quietly()
-
 import typer
+
+from pipeline import PIPELINES, ROOT, command_line, import_kfp, texts
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Flag = typer.Option

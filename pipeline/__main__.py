@@ -1,15 +1,17 @@
 """The verbs for what ran: python -m pipeline VERB"""
 
+import _signal  # signal itself takes its time to import
+
+if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # there is nothing to end yet: Ctrl-C needs no traceback
+
 import sys
 from functools import partial
 from typing import Annotated
 
-from pipeline import RequestError, command_line, ending, texts
-
-if __name__ == "__main__":
-    ending.quietly()
-
 import typer
+
+from pipeline import RequestError, command_line, texts
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 RUN_NAMES = "its id or the beginning of it, latest or previous"

@@ -44,12 +44,6 @@ def forget(action: Callable[[str], object]) -> None:
         _actions.remove(action)
 
 
-def quietly() -> None:
-    """Let Ctrl-C end this process at once and without a traceback: there is nothing to end yet."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextlib.contextmanager
 def by_signals() -> Iterator[None]:
     """While this lasts, the first signal calls what is to be called then and raises Interrupted.
