@@ -87,14 +87,14 @@ def fetch_found(blob: "Blob", path: Path) -> Path:
     """
     from google.api_core.exceptions import NotFound, PreconditionFailed
 
-    checksum = blob.crc32c
+    checksum, size = blob.crc32c, blob.size
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.writing(path) as temporary:
         try:
             # as it is stored: the checksum is that of what is compressed
             same = client().bucket(blob.bucket.name).blob(blob.name)  # by its name, not by an address of the answer
             same.download_to_filename(temporary, if_generation_match=blob.generation, raw_download=True, retry=_retry())
-            is_same = not checksum or crc32c(str(temporary)) == checksum
+            is_same = temporary.stat().st_size == size and (not checksum or crc32c(str(temporary)) == checksum)
         except (NotFound, PreconditionFailed):
             is_same = False
         if not is_same:
