@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline import RequestError, compiler, files, graph, runs, storage
 from pipeline.engines import worker
 from pipeline.engines.interpreter import Job, Values, scope
-from pipeline.engines.interpreter.executor import executor_input
+from pipeline.engines.interpreter.executor import ArtifactList, executor_input
 from pipeline.engines.interpreter.placeholders import expanded
 from pipeline.engines.interpreter.values import SpecError
 from pipeline.engines.local import origins
@@ -110,19 +110,13 @@ def outputs(replay: Replay) -> dict[str, Any]:
     return there.get("parameterValues", {}) | artifacts
 
 
-class _Artifacts(BaseModel):
-    """KFP's ArtifactList."""
-
-    artifacts: list[dict[str, Any]]
-
-
 class _Inputs(BaseModel):
     """KFP's ExecutorInput.Inputs."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     parameters: dict[str, Any] = Field(default_factory=dict, alias="parameterValues")
-    artifacts: dict[Name, _Artifacts] = Field(default_factory=dict)
+    artifacts: dict[Name, ArtifactList] = Field(default_factory=dict)
 
 
 def _kept(run: Run, task: Task) -> _Inputs:

@@ -347,7 +347,6 @@ class Run(BaseModel):
 
     def finish(self, status: State) -> None:
         """Record how the run has ended, or that it goes on elsewhere."""
-        shutil.rmtree(self.temporary, ignore_errors=True)
         with self._lock:
             self.status = status
             if status != "running":
@@ -356,11 +355,16 @@ class Run(BaseModel):
                 for task in self.tasks:
                     if task.state == "running":
                         task.state = "cancelled"
-            self._write()
+            try:
+                self._write()  # before the temporary files are removed, which may take its time
+            except OSError:  # they and the reserve are in the way on a disk that is full
+                shutil.rmtree(self.temporary, ignore_errors=True)
+                self._write()
             ending.forget(self.interrupt)
             if self._held is not None:
                 os.close(self._held)
                 self._held = None
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def save(self) -> None:
         """Write run.json."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipeline import RequestError, files, storage
+from pipeline.texts import shortened
 from steps.tables import fingerprints, globs
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
         return uri if bucket else str(_fetched(uri, cache_dir))
     if not bucket:
         return uri
-    placed = f"gs://{bucket}/data/{fingerprint(Path(uri))}/schema.json"
+    placed = f"gs://{bucket}/data/{fingerprints.sha256(uri)}/schema.json"
     storage.put(Path(uri), placed)
     return placed
 
@@ -158,10 +159,9 @@ def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
     digits = rows.lstrip("0") if rows.isascii() and rows.isdigit() else ""
     is_number = 0 < len(digits) <= len(str(MOST_SAMPLE_ROWS))  # Python does not read one of thousands of digits
     if ":" in data and not (is_number and MIN_ROWS <= int(digits) <= MOST_SAMPLE_ROWS):
-        shown = repr(rows if len(rows) <= 40 else f"{rows[:39]}…")
         raise RequestError(
             f"--data sample:ROWS takes a whole number of rows from {MIN_ROWS} on, two for each class, "
-            f"to {MOST_SAMPLE_ROWS:,}, not {shown}.\n"
+            f"to {MOST_SAMPLE_ROWS:,}, not {shortened(rows)}.\n"
             f"For example: --data sample:{DEFAULT_SAMPLE_ROWS}"
         )
     n_rows = int(rows) if rows else DEFAULT_SAMPLE_ROWS
@@ -327,11 +327,6 @@ def _first_line(error: Exception) -> str:
 def _of_files(name: str, uri: str, paths: tuple[Path, ...], description: str, folder: Path | None = None) -> Source:
     mark = fingerprints.of_files([*map(str, paths)], folder and str(folder))
     return Source(name, uri, mark, sum(path.stat().st_size for path in paths), description, paths, folder)
-
-
-def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    return fingerprints.sha256(str(path))
 
 
 def _once(path: Path, write: Callable[[Path], object]) -> Path:

@@ -21,6 +21,7 @@ from pipeline.benchmark.measuring import CORES, ContestantFailed, Measured, meas
 from pipeline.benchmark.rows import make_rows
 from pipeline.settings import settle
 from pipeline.texts import shortened
+from steps.tables import fingerprints
 
 PLAIN, COLD, CACHED, STOCK = "plain script", "engine, cold", "engine, fully cached", "kfp.local as it comes"
 MB = 1_000_000
@@ -80,7 +81,7 @@ def benchmark(data: str, label: str, rows: int | None = None, runs: int = 3, sto
             console.show(f"Making {rows:,} rows from {data}")
             file = make_rows(file, label, rows, work / "rows.csv")
         definition = compiler.load("training")
-        given = {"source": str(file), "fingerprint": sources.fingerprint(file), "label": label}
+        given = {"source": str(file), "fingerprint": fingerprints.sha256(str(file)), "label": label}
         (work / PARAMETERS).write_text(json.dumps(compiler.resolved(definition, given)), encoding="utf-8")
         contestants = _contestants(work, file, label)
         if stock:

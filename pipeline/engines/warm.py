@@ -52,7 +52,7 @@ def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None
 
 def _ensure_running() -> None:
     """Start the warm process unless it runs."""
-    if START_METHOD != "forkserver" or is_alive():
+    if is_alive():
         return
     forkserver.set_forkserver_preload([WARM_IMPORTS])
     resource_tracker.ensure_running()  # it would let the signals through again

@@ -63,8 +63,8 @@ def inputs_of(inputs: Values) -> dict[str, Any]:
     return {"parameterValues": inputs.parameters} | ({"artifacts": artifacts} if artifacts else {})
 
 
-class _Artifacts(BaseModel):
-    """KFP's ArtifactList."""
+class ArtifactList(BaseModel):
+    """KFP's message of this name."""
 
     artifacts: list[dict[str, Any]]
 
@@ -73,7 +73,7 @@ class _Written(BaseModel):
     """KFP's ExecutorOutput."""
 
     parameters: dict[str, Any] = Field(default_factory=dict, alias="parameterValues")
-    artifacts: dict[str, _Artifacts] = Field(default_factory=dict)
+    artifacts: dict[str, ArtifactList] = Field(default_factory=dict)
 
 
 def outputs(component: Mapping[str, Any], folder: Path) -> Values:
