@@ -99,6 +99,7 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
     if "label" not in parameters:
         return Description(reason="the pipeline has no label")
     from steps.tables.comparing import hold_to
+    from steps.tables.csv_files import NA_VALUES, ReadOptions
     from steps.tables.describing import describe as described
     from steps.tables.files import damage_told
     from steps.tables.reading import open_table
@@ -106,11 +107,14 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
 
     roles = {name: parameters.get(name) or "" for name in ("label", "weight", "split_by", "group_by")}
     lists = {name: tuple(parameters.get(name) or ()) for name in ("drop", "keep")}
+    header, names = parameters.get("header") or "", tuple(parameters.get("names") or ())
+    options = ReadOptions(roles["label"], header, names, tuple(parameters.get("na_values", NA_VALUES)))
     with TemporaryDirectory() as folder:
         try:
             with damage_told(source.name):
-                table = open_table(source.uri, folder, MAX_BYTES_READ)
-                schema = described(table, Roles(**roles, **lists), parameters.get("min_class_rows") or 0).schema
+                table = open_table(source.uri, folder, options, MAX_BYTES_READ)
+                least, drop_unlabeled = parameters.get("min_class_rows") or 0, bool(parameters.get("drop_unlabeled"))
+                schema = described(table, Roles(**roles, **lists), least, drop_unlabeled).schema
                 if parameters.get("schema_from"):
                     hold_to(schema, place_file(parameters["schema_from"], None, Path(folder)))
         except ValueError as error:

@@ -42,6 +42,10 @@ def training(
     schema_from: str,
     drop: List[str],
     keep: List[str],
+    drop_unlabeled: bool,
+    header: str,
+    names: List[str],
+    na_values: List[str],
     seed: int,
     label: str = "Cover_Type",
 ):
@@ -62,6 +66,10 @@ def training(
         schema_from=schema_from,
         drop=drop,
         keep=keep,
+        drop_unlabeled=drop_unlabeled,
+        header=header,
+        names=names,
+        na_values=na_values,
     )
     prepared.set_display_name("Prepare data")
 

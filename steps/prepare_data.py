@@ -29,6 +29,29 @@ def prepare_data(
     schema_from: str = "",
     drop: List[str] = [],
     keep: List[str] = [],
+    drop_unlabeled: bool = False,
+    header: str = "",
+    names: List[str] = [],
+    na_values: List[str] = [
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-NaN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "NaN",
+        "None",
+        "n/a",
+        "nan",
+        "null",
+    ],
 ) -> List[int]:
     """Read a table, check that a classifier can be trained on it, and write what there is to learn from as Parquet.
 
@@ -48,6 +71,11 @@ def prepare_data(
         schema_from: Path of an earlier run's schema that the table is held to, "" for none.
         drop: Names of columns to leave out.
         keep: Names of columns that stay, though each row has another value.
+        drop_unlabeled: Whether rows without a label are left out; otherwise they are refused.
+        header: "true" or "false", whether the first row of a text file names its columns; "" finds out.
+        names: Names of the columns of a file without a header; without any they are 0, 1, ….
+        na_values: Words that stand for a missing value in text files, as pandas takes them; an empty cell always is
+            one.
 
     Returns:
         dataset: The table as Parquet, with its counts of rows, columns and classes and the roles of its columns (label,
@@ -59,6 +87,7 @@ def prepare_data(
     from tempfile import TemporaryDirectory
 
     from steps.tables.comparing import hold_to
+    from steps.tables.csv_files import ReadOptions
     from steps.tables.describing import describe
     from steps.tables.files import damage_told, require_unchanged
     from steps.tables.reading import open_table
@@ -71,9 +100,10 @@ def prepare_data(
 
             table = read_bigquery(source.removeprefix("bq://"), folder, fingerprint)
         else:
-            table = open_table(source, folder, fingerprint=fingerprint)
+            options = ReadOptions(label, header, tuple(names), tuple(na_values))
+            table = open_table(source, folder, options, fingerprint=fingerprint)
         roles = Roles(label, weight, split_by, group_by, tuple(drop), tuple(keep))
-        described = describe(table, roles, min_class_rows)
+        described = describe(table, roles, min_class_rows, drop_unlabeled)
         found = described.schema
         if schema_from:
             hold_to(found, schema_from)

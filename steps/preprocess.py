@@ -44,7 +44,7 @@ def preprocess(
     from steps.features import fit_preprocessor, time_columns, transform_like
 
     roles = {"label": train.metadata["label"], "weight": train.metadata.get("weight", "")}
-    passed_on = [name for name in roles.values() if name]
+    passed_on = [roles["label"], *filter(None, [roles["weight"]])]  # a column of classes may be named ""
     times = time_columns(train.path)
     train_frame, test_frame = pd.read_parquet(train.path), pd.read_parquet(test.path)
     pipeline, train_X = fit_preprocessor(train_frame, passed_on, times, seed)

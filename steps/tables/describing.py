@@ -25,13 +25,14 @@ class Described:
     classes: list[str | int | float | bool] = field(default_factory=list)  # as they are, in order
 
 
-def describe(table: Table, roles: Roles, min_class_rows: int = 0) -> Described:
+def describe(table: Table, roles: Roles, min_class_rows: int = 0, drop_unlabeled: bool = False) -> Described:
     """Describe a table and find what a classifier can be trained on.
 
     Args:
         table: The table; of a part of one, a class may not have been seen.
         roles: What its columns are for.
         min_class_rows: Classes of fewer rows are left out with their rows.
+        drop_unlabeled: Whether rows without a label are left out, too.
 
     Raises:
         ValueError: a column that was named is not there.

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pyarrow import dataset, parquet
 
-from steps.tables.csv_files import csv_tables
+from steps.tables.csv_files import ReadOptions, csv_tables
 from steps.tables.files import FileMark, damage, file_marks, is_parquet, local_path, table_files
 from steps.tables.fingerprints import require_same_files
 from steps.tables.types import conformed, different_columns, one_schema, require_distinct
 
+AS_FOUND = ReadOptions()
 BATCH_ROWS = 1 << 18  # of a Parquet file that are read at once
 
 
@@ -25,7 +26,14 @@ class Table:
     is_part: bool = False  # whether only the first rows were read
 
 
-def open_table(source: str, folder: str, most_bytes: int = 0, in_memory: int = 1 << 28, fingerprint: str = "") -> Table:
+def open_table(
+    source: str,
+    folder: str,
+    options: ReadOptions = AS_FOUND,
+    most_bytes: int = 0,
+    in_memory: int = 1 << 28,
+    fingerprint: str = "",
+) -> Table:
     """Open a table of CSV or Parquet files as one Arrow dataset, in the order of the files and their rows.
 
     CSV is read in blocks; what is more than fits into memory is put into the folder as Parquet. A column has the type
@@ -34,6 +42,7 @@ def open_table(source: str, folder: str, most_bytes: int = 0, in_memory: int = 1
     Args:
         source: Path or glob of CSV or Parquet files, here or gs://…, or a folder of Parquet files.
         folder: Folder for what does not fit into memory; it must stay while the table is used.
+        options: What is said of how text files are written.
         most_bytes: Read no more text than this and take it for the whole; 0 reads all.
         in_memory: Keep no more bytes of CSV files' rows in memory.
         fingerprint: What its files must have; a text of another form than pipeline.sources gives is not compared.
