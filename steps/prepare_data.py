@@ -9,7 +9,7 @@ from steps.environment import BASE_IMAGE, pinned
 from steps.shipping import ships
 
 
-@ships("steps.tables")
+@ships("steps.tables", "steps.cells")
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned(

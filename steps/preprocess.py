@@ -7,7 +7,7 @@ from steps.environment import BASE_IMAGE, pinned
 from steps.shipping import ships
 
 
-@ships("steps.features")
+@ships("steps.features", "steps.raw_rows", "steps.cells")
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
@@ -41,14 +41,14 @@ def preprocess(
     import joblib
     import pandas as pd
 
-    from steps.features import fit_preprocessor, time_columns, transform_like
+    from steps.features import fit_preprocessor, readings_of
 
     roles = {"label": train.metadata["label"], "weight": train.metadata.get("weight", "")}
     passed_on = [roles["label"], *filter(None, [roles["weight"]])]  # a column of classes may be named ""
-    times = time_columns(train.path)
+    readings = readings_of(train.path)
     train_frame, test_frame = pd.read_parquet(train.path), pd.read_parquet(test.path)
-    pipeline, train_X = fit_preprocessor(train_frame, passed_on, times, seed)
-    test_X = transform_like(train_X, pipeline, test_frame)
+    pipeline, train_X = fit_preprocessor(train_frame, passed_on, readings, seed)
+    test_X = pipeline.transform(test_frame)
 
     joblib.dump(pipeline, preprocessor.path)
     preprocessor.metadata["inputs"] = [name for name in train_frame if name not in passed_on]

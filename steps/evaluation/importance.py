@@ -35,14 +35,13 @@ def features_of_columns(pipeline: Pipeline, X: pd.DataFrame, features: pd.DataFr
     """Return the names of the features that came of each raw column.
 
     Args:
-        pipeline: Model with skrub's TableVectorizer among its steps; without, a feature is of the column of its name.
+        pipeline: Model whose preprocessor says it in outputs_; without, a feature is of the column of its name.
         X: Raw rows.
-        features: The same rows preprocessed by the model; it may name them anew, in the order of the vectorizer.
+        features: The same rows preprocessed by the model.
     """
     for step in pipeline:
-        if hasattr(step, "input_to_outputs_"):
-            named = dict(zip(step.all_outputs_, features, strict=True))
-            return {name: [named[output] for output in outputs] for name, outputs in step.input_to_outputs_.items()}
+        if hasattr(step, "outputs_"):
+            return step.outputs_
     return {name: [name] for name in X if name in features}
 
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from steps.tables.schema import Column
+from steps.tables.texts import as_read, is_text, reading_note, text_reading
 from steps.tables.types import finite, plain_column
 
 COUNTED_ROWS = 1_000_000  # of which the values are counted where there are many different ones
@@ -19,7 +20,7 @@ MIN_KEY_ROWS = 20  # fewer rows may all differ by chance
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
 
-def describe_column(name: str, values: pa.ChunkedArray, role: str, is_kept: bool = False) -> Column:
+def describe_column(name: str, values: pa.ChunkedArray, role: str, is_kept: bool = False, decimal: str = ".") -> Column:
     """Describe one column; a feature that teaches nothing gets the role dropped, and the note says why.
 
     Args:
@@ -27,6 +28,7 @@ def describe_column(name: str, values: pa.ChunkedArray, role: str, is_kept: bool
         values: Its values, in rows that are kept.
         role: Its role.
         is_kept: Whether it stays, though it looks like an identifier.
+        decimal: The decimal mark of the file's numbers.
     """
     column, n_rows = Column(name, "other", role), len(values)
     plain = plain_column(values)
@@ -36,6 +38,11 @@ def describe_column(name: str, values: pa.ChunkedArray, role: str, is_kept: bool
         what = "lists" if "list" in source else "records" if "struct" in source else f"values of type {source}"
         column.drop(f"holds {what}, which are no single values")
         return column
+    if is_text(plain.type) and role not in ("label", "group"):
+        column.reading = text_reading(plain, decimal)
+        if column.reading:
+            column.add_note(reading_note(plain, column.reading))
+            plain = as_read(plain, column.reading)
     plain, n_infinite = finite(plain)
     column.missing = rounded(plain.null_count / n_rows)
     if n_infinite:

@@ -60,7 +60,7 @@ def describe(table: Table, roles: Roles, min_class_rows: int = 0, drop_unlabeled
         for name, values in zip(group.column_names, group.columns, strict=True):
             values = values if described.kept is None else values.filter(described.kept)
             role = role_of.get(name, "feature")
-            column = describe_column(name, values, role, is_kept=name in roles.keep)
+            column = describe_column(name, values, role, name in roles.keep, table.decimal)
             if role == "dropped":
                 column.add_note("as asked", first=True)
             _note_label(column, values, codes, label, len(described.classes))

@@ -24,6 +24,7 @@ class Table:
     files: list[FileMark] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # on how the files are written
     is_part: bool = False  # whether only the first rows were read
+    decimal: str = "."  # the decimal mark of its text files
 
 
 def open_table(

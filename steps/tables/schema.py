@@ -25,6 +25,7 @@ class Column:
     max: float | int | str | None = None
     values: dict[str, int] | None = None  # the 50 most frequent, each with its rows
     further_values: list[str] | None = None  # the other values of a category
+    reading: dict[str, str] | None = None  # how its text is read by raw_rows, where it is a number, time or date
 
     def add_note(self, note: str, first: bool = False) -> None:
         """Note something, behind or before what was noted."""

@@ -1,6 +1,7 @@
 """Write a table as the one Parquet file that the other steps read."""
 
 import itertools
+import json
 
 import pyarrow as pa
 from pyarrow import dataset, parquet
@@ -8,6 +9,7 @@ from pyarrow import dataset, parquet
 from steps.tables.columns import MAX_CATEGORIES
 from steps.tables.describing import Described
 from steps.tables.schema import Column
+from steps.tables.texts import as_read, is_text
 from steps.tables.types import finite, label_column, plain_column
 
 
@@ -40,7 +42,7 @@ def write_table(table: dataset.Dataset, described: Described, path: str) -> None
                     _written(values, column, label_type, kept is not None)
                     for values, column in zip(piece.columns, columns, strict=True)
                 ]
-                piece = pa.table(written, names=names)
+                piece = pa.table(written, pa.schema(map(_field, columns, written)))
                 writer = writer or parquet.ParquetWriter(path, piece.schema)
                 writer.write_table(piece)
     finally:
@@ -48,12 +50,21 @@ def write_table(table: dataset.Dataset, described: Described, path: str) -> None
             writer.close()
 
 
+def _field(column: Column, values: pa.ChunkedArray) -> pa.Field:
+    """Return the field of a column; its metadata tell RawRows how text of it is to be read."""
+    reading = column.reading or ({"kind": "text", "by": "prepare-data"} if column.type in ("category", "text") else {})
+    return pa.field(column.name, values.type, metadata={"reading": json.dumps(reading)} if reading else None)
+
+
 def _written(values: pa.ChunkedArray, column: Column, label_type: pa.DataType, is_filtered: bool) -> pa.ChunkedArray:
     """Return a column as it is written: text of few values as categories."""
     if column.role == "label":
         values = label_column(values)
     else:
-        values, _ = finite(plain_column(values))
+        values = plain_column(values)
+        if column.reading and is_text(values.type):
+            values = as_read(values, column.reading)
+        values, _ = finite(values)
     is_encoded = pa.types.is_dictionary(values.type)
     if is_encoded and (is_filtered or any(len(chunk.dictionary) > MAX_CATEGORIES for chunk in values.chunks)):
         # without the categories that no row has, or of rows that were left out

@@ -174,7 +174,8 @@ CASES = [
     Case(
         "comma that may group thousands",
         b"size;kind\n1,500;cat\n2,250;dog\n1,500;cat\n3,125;dog\n",
-        types={"size": "category"},
+        types={"size": "number"},
+        notes={"size": "numbers such as '1,500', read as 1500"},
     ),
     Case("byte order mark", b"\xef\xbb\xbf" + SMALL, classes=TWO, types={"size": "number"}),
     Case("Latin-1", as_csv(FRAME, encoding="latin-1"), classes=HALF, told="read as Windows-1252 (Latin-1)"),
@@ -312,9 +313,9 @@ CASES = [
     ),
     Case(
         "mixed types in a column",
-        columns(mixed=["1", "2", "n.a."] + ["3"] * (N - 3)),
+        columns(mixed=["1", "2", "seven"] + ["3"] * (N - 3)),
         types={"mixed": "category"},
-        notes={"mixed": "1 of 24 values are not numbers, such as 'n.a.': read as text"},
+        notes={"mixed": "1 of 24 values are not numbers, such as 'seven': read as text"},
     ),
     Case(
         "mixed types far below",
@@ -486,7 +487,7 @@ CASES = [
         "split by dates in text",
         columns(day=["3 May 2026", "4 June 2026"] * (N // 2)),
         settings={"split_by": "day"},
-        types={"day": "category"},
+        types={"day": "date"},
     ),
     Case(
         "group missing",
