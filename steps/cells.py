@@ -6,6 +6,8 @@ prepare_data reads the text of a file by it, and so does RawRows, a model's firs
 import math
 import re
 import warnings
+from collections.abc import Sequence
+from datetime import time
 
 import numpy as np
 import pandas as pd
@@ -31,6 +33,9 @@ CURRENCY = (
 UNIT = r"[^\W\d_%°][^\d,;:()]{0,11}?[²³]?|[%‰°][^\d,;:()]{0,3}|[€£¥₹₽₩₺₫₴₦₱฿₪¢$]"
 MAGNITUDES = {"k": 1e3, "m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9}
 PLAIN = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
+HEXADECIMAL = re.compile(r"\s*[-+]?0[xX][0-9a-fA-F]+\s*")
+INFINITE = re.compile(r"\s*[-+]?inf(inity)?\s*", re.IGNORECASE)
+TRUTH = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
 CLOCK = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}(?:\.\d+)?))?\s*([AaPp]\.?[Mm]\.?)?", re.ASCII)
 
 
@@ -49,9 +54,9 @@ SPACES = " \u00a0\u202f\u2009"
 PATTERNS = {".": _pattern(r"\.", f",{SPACES}'\u2019_"), ",": _pattern(",", f".{SPACES}'\u2019")}
 
 
-def is_marker(text: str) -> bool:
+def is_marker(value: object) -> bool:
     """Return whether a text stands for a missing number or date."""
-    return text.strip().casefold() in MARKERS
+    return isinstance(value, str) and value.strip().casefold() in MARKERS
 
 
 def number_of(text: str, decimal: str = ".", is_scaled: bool = False) -> float:
@@ -64,8 +69,9 @@ def number_of(text: str, decimal: str = ".", is_scaled: bool = False) -> float:
     """
     found = PATTERNS[decimal].fullmatch(text.strip())
     if not found:
-        is_hex = re.fullmatch(r"\s*-?0[xX][0-9a-fA-F]+\s*", text)
-        return float(int(text, 16)) if is_hex else math.nan
+        if HEXADECIMAL.fullmatch(text):
+            return float(int(text, 16))
+        return float(text) if INFINITE.fullmatch(text) else math.nan
     digits = found["digits"]
     for mark in {",", ".", *SPACES, "'", "\u2019", "_"} - {decimal}:
         digits = digits.replace(mark, "")
@@ -145,18 +151,51 @@ def _dates(texts: list[str]) -> dict[str, str] | None:
     return None
 
 
-def read_texts(texts: list[str], reading: dict[str, str]) -> np.ndarray | pd.Series:
-    """Return distinct texts as numbers (float64), seconds of a day (float64) or moments (datetime64[us], UTC)."""
-    if reading["kind"] == "date":
-        values = pd.Series(texts, dtype="str").str.strip()
-        with warnings.catch_warnings(action="ignore"):
-            return pd.to_datetime(values, format=reading["format"], errors="coerce", utc=True).astype(
-                "datetime64[us, UTC]"
-            )
-    if reading["kind"] == "time":
-        return np.array([time_of(text) for text in texts], dtype=float)
+def read_values(values: Sequence[object], reading: dict[str, str]) -> np.ndarray | pd.Series:
+    """Return distinct values of a column, texts or others, as its reading says; what cannot be read is missing.
+
+    Returns:
+        Numbers, truth values (1 and 0), seconds of times and durations as float64; moments as datetime64[us, UTC].
+    """
+    kind = reading["kind"]
+    if kind == "date":
+        return _moments(values, reading.get("format", "ISO8601"))
+    if kind in ("time", "duration"):
+        return np.array([_seconds(value) for value in values], dtype=float)
+    if kind == "boolean":
+        return np.array([TRUTH.get(str(value).strip().casefold(), math.nan) for value in values], dtype=float)
     decimal, is_scaled = reading.get("decimal", "."), reading.get("unit") == "magnitudes"
-    return np.array([number_of(text, decimal, is_scaled) for text in texts], dtype=float)
+    return np.array(
+        [number_of(value, decimal, is_scaled) if isinstance(value, str) else _float(value) for value in values],
+        dtype=float,
+    )
+
+
+def _moments(values: Sequence[object], format_: str) -> pd.Series:
+    texts = pd.Series([value.strip() if isinstance(value, str) else None for value in values], dtype="str")
+    others = pd.Series([None if isinstance(value, (str, int, float)) else value for value in values], dtype=object)
+    with warnings.catch_warnings(action="ignore"):
+        read = pd.to_datetime(texts, format=format_, errors="coerce", utc=True).astype("datetime64[us, UTC]")
+        return read.fillna(pd.to_datetime(others, errors="coerce", utc=True).astype("datetime64[us, UTC]"))
+
+
+def _seconds(value: object) -> float:
+    """Return the seconds of a time of day or of a duration."""
+    if isinstance(value, str):
+        seconds = time_of(value)
+        return seconds if seconds == seconds else pd.to_timedelta(value, errors="coerce").total_seconds()
+    if hasattr(value, "total_seconds"):
+        return value.total_seconds()
+    if isinstance(value, time):
+        return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
+    return math.nan
+
+
+def _float(value: object) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def category_of(value: object) -> object:

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 if "SOURCE" not in globals():  # a model that was loaded has both texts in one module
     from steps import cells
-    from steps.cells import NA_VALUES, category_of, is_marker, read_texts
+    from steps.cells import NA_VALUES, category_of, is_marker, read_values
 
     SOURCE = cells.__loader__.get_source(cells.__name__) + __loader__.get_source(__name__)
 
@@ -83,122 +83,84 @@ class RawRows(_Shipped):
         )
 
     def _read(self, name: str, values: pd.Series, reading: dict[str, str]) -> object:
-        kind, dtype = reading["kind"], values.dtype
-        if isinstance(dtype, pd.SparseDtype):
+        """Return a column as its reading says."""
+        if isinstance(values.dtype, pd.SparseDtype):
             values = values.sparse.to_dense()
-            dtype = values.dtype
+        kind, dtype = reading["kind"], values.dtype
         if kind == "text":
             return self._categories(name, values)
         if kind == "date" and types.is_datetime64_any_dtype(dtype):
-            return _in_zone(values.array, reading.get("zone"))
+            return _in_zone(values, reading.get("zone"))
         if kind in ("time", "duration") and types.is_timedelta64_dtype(dtype):
             return (values / pd.Timedelta(seconds=1)).to_numpy(float, na_value=math.nan)
         if kind in ("number", "boolean") and (types.is_numeric_dtype(dtype) or types.is_bool_dtype(dtype)):
-            return self._finite(name, values.to_numpy(float, na_value=math.nan), reading)
+            return _finite(name, values.to_numpy(float, na_value=math.nan), reading)
         codes, distinct = _factorized(values)
-        read, unreadable = self._of_values(distinct, reading)
-        if unreadable.any():
-            odd = ", ".join(repr(str(value)[:30]) for value in distinct[unreadable][:3].tolist())
-            n_odd = np.isin(codes, np.flatnonzero(unreadable)).sum()
-            if (
-                len(distinct) == unreadable.sum()
-                and not types.is_object_dtype(dtype)
-                and not types.is_string_dtype(dtype)
-            ):
-                raise ValueError(f"The column {name!r} holds {dtype}; the model was trained on a {kind} in it.")
-            warnings.warn(f"{name!r}: {n_odd:,} values are no {kind}, and taken as missing: {odd}", stacklevel=4)
+        read = read_values(distinct, reading)
+        odd = [value for value, is_na in zip(distinct, pd.isna(read), strict=True) if is_na and not is_marker(value)]
+        if odd:
+            _tell_unreadable(name, values, odd, kind, are_all=len(odd) == len(distinct))
         if kind == "date":
-            read = pd.Series(read).take(np.maximum(codes, 0)).reset_index(drop=True) if len(read) else None
-            read = pd.Series(pd.NaT, index=range(len(codes)), dtype="datetime64[us]") if read is None else read
-            return read.mask(codes < 0).array
-        found = np.append(read, math.nan)[codes]
-        return self._finite(name, found, reading)
-
-    def _of_values(self, distinct: np.ndarray, reading: dict[str, str]) -> tuple[object, np.ndarray]:
-        """Return distinct values as they are read, and which could not be."""
-        kind, zone = reading["kind"], reading.get("zone")
-        is_text = np.array([isinstance(value, str) for value in distinct], dtype=bool)
-        texts = [value if isinstance(value, str) else "" for value in distinct]
-        if kind == "boolean":
-            known = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
-            read = np.array([known.get(str(value).strip().casefold(), math.nan) for value in distinct], dtype=float)
-        elif kind == "date":
-            from_text = read_texts(texts, {"format": "ISO8601"} | reading)
-            with warnings.catch_warnings(action="ignore"):
-                others = pd.Series(distinct, dtype=object).where(~is_text, None)
-                read = from_text.where(is_text, pd.to_datetime(others, errors="coerce", utc=True, format="ISO8601"))
-            read = pd.Series(_in_zone(read.array, zone))
-        else:
-            if kind == "duration":
-                with warnings.catch_warnings(action="ignore"):
-                    spans = pd.to_timedelta(pd.Series(texts, dtype="str"), errors="coerce") / pd.Timedelta(seconds=1)
-                clocks = read_texts(texts, {"kind": "time"})
-                read = np.where(np.isnan(clocks), spans.to_numpy(float), clocks)
-            else:
-                read = read_texts(texts, reading)
-            for place in np.flatnonzero(~is_text):
-                read[place] = _seconds(distinct[place]) if kind in ("time", "duration") else _float(distinct[place])
-        known = np.array([isinstance(value, str) and _is_no_number(value) for value in distinct], dtype=bool)
-        return read, np.asarray(pd.isna(read)) & ~known
-
-    def _finite(self, name: str, numbers: np.ndarray, reading: dict[str, str]) -> np.ndarray:
-        if reading.get("thousands") == "." and (np.floor(numbers) != numbers)[np.isfinite(numbers)].any():
-            raise ValueError(
-                f"{name!r} was written with points between thousands, as in 1.234, and holds decimal numbers such as "
-                f"1.234 now. Read the file as it was: pd.read_csv(..., decimal=',', thousands='.')."
-            )
-        return np.where(np.isinf(numbers), math.nan, numbers) if np.isinf(numbers).any() else numbers
+            return _in_zone(pd.Series(read).reindex(np.where(codes < 0, len(distinct), codes)), reading.get("zone"))
+        return _finite(name, np.append(read, math.nan)[codes], reading)
 
     def _categories(self, name: str, values: pd.Series) -> pd.Categorical:
         if isinstance(values.dtype, pd.CategoricalDtype):
-            codes, distinct = values.cat.codes.to_numpy(), values.cat.categories.to_numpy(object)
+            codes, distinct = values.cat.codes.to_numpy(), values.cat.categories.tolist()
         else:
             codes, distinct = _factorized(values)
-        if types.is_float_dtype(values.dtype) and len(distinct) and np.nanmax(np.abs(distinct.astype(float))) > EXACT:
-            warnings.warn(
-                f"{name!r} holds floating-point numbers that have lost digits of its categories", stacklevel=5
-            )
-        words = getattr(self, "words_", {}).get(name)
+        if types.is_float_dtype(values.dtype) and any(EXACT < abs(value) < math.inf for value in distinct):
+            _warn(f"{name!r} holds floating-point numbers above 2^53: its categories have lost digits.")
+        words = self.words_.get(name)
         if words and (codes < 0).any():
-            warnings.warn(
-                f"{name!r}: {(codes < 0).sum():,} values are missing, and the model knows the categories "
-                f"{', '.join(map(repr, words))}, which pandas reads as missing unless it is told keep_default_na=False",
-                stacklevel=5,
+            shown = ", ".join(map(repr, words))
+            _warn(
+                f"{name!r}: {(codes < 0).sum():,} values are missing, and the model knows {shown}, which pandas takes "
+                "as missing. Read the file with keep_default_na=False."
             )
-        texts = pd.Series([category_of(value) for value in distinct], dtype=object)
-        new_codes, categories = pd.factorize(texts)
+        new_codes, categories = pd.factorize(np.array([category_of(value) for value in distinct], dtype=object))
         return pd.Categorical.from_codes(np.append(new_codes, -1)[codes], pd.Index(categories, dtype="str"))
 
 
-def _is_no_number(text: str) -> bool:
-    """Return whether a text says itself that there is no number or date."""
-    return is_marker(text) or text.strip().casefold().lstrip("+-") in ("inf", "infinity", "nan")
-
-
-def _factorized(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of a column's values among its distinct ones, -1 for a missing one, and these as objects."""
+def _factorized(values: pd.Series) -> tuple[np.ndarray, list[object]]:
+    """Return the place of each value among the distinct ones, -1 for a missing one, and these."""
     codes, distinct = pd.factorize(values)
-    return codes, np.asarray(distinct, dtype=object)
+    return codes, distinct.tolist()
 
 
-def _float(value: object) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
+def _tell_unreadable(name: str, values: pd.Series, odd: list[object], kind: str, are_all: bool) -> None:
+    """Warn of values that are not what the model was trained on.
+
+    Raises:
+        ValueError: there is nothing else in the column, and it is not text.
+    """
+    if are_all and not any(isinstance(value, str) for value in odd):
+        raise ValueError(f"The column {name!r} holds {values.dtype}, and the model was trained on a {kind} in it.")
+    examples = ", ".join(repr(str(value)[:30]) for value in odd[:3])
+    _warn(f"{name!r}: {values.isin(odd).sum():,} values are no {kind} and taken as missing, such as {examples}.")
 
 
-def _seconds(value: object) -> float:
-    """Return the seconds of a time of day or of a duration."""
-    if hasattr(value, "total_seconds"):
-        return value.total_seconds()
-    if hasattr(value, "hour") and hasattr(value, "microsecond"):
-        return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
-    return math.nan
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=2)
 
 
-def _in_zone(moments: object, zone: str | None) -> object:
-    """Return moments in a time zone, or without one, in microseconds."""
+def _finite(name: str, numbers: np.ndarray, reading: dict[str, str]) -> np.ndarray:
+    """Return numbers, the infinite ones as missing.
+
+    Raises:
+        ValueError: points that stood between thousands were read as decimal points.
+    """
+    finite = np.isfinite(numbers)
+    if reading.get("thousands") == "." and (np.floor(numbers) != numbers)[finite].any():
+        raise ValueError(
+            f"The column {name!r} had points between thousands, as in 1.234, and holds decimal numbers now. "
+            "Read the file as it is written: pd.read_csv(..., decimal=',', thousands='.')."
+        )
+    return numbers if finite.all() else np.where(finite, numbers, math.nan)
+
+
+def _in_zone(moments: pd.Series, zone: str | None) -> object:
+    """Return moments in a time zone, or in UTC without one, in microseconds."""
     moments = pd.DatetimeIndex(moments)
     if zone:
         moments = moments.tz_localize(zone) if moments.tz is None else moments.tz_convert(zone)

@@ -231,6 +231,7 @@ def csv_table(
         block += b"\n"
     convert = csv.ConvertOptions(
         strings_can_be_null=True,
+        null_values=["", *NA_VALUES],
         auto_dict_encode=True,
         auto_dict_max_cardinality=254,
         decimal_point=dialect.decimal_point,

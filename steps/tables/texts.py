@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steps.cells import is_marker, read_texts, reading_of
+from steps.cells import is_marker, read_values, reading_of
 
 ROWS_TRIED, TEXTS_TRIED = 100_000, 1000  # before all of a column is looked at
 MAX_EXAMPLES = 3
@@ -53,7 +53,7 @@ def reading_note(values: pa.ChunkedArray, reading: dict[str, str]) -> str:
     notes = []
     if plain is not None:
         what = {"number": "numbers", "date": "dates", "time": "times of day", "duration": "durations"}[reading["kind"]]
-        read = read_texts([plain], reading)[0]
+        read = read_values([plain], reading)[0]
         means = f", read as {read:g}" if reading["kind"] == "number" else ""
         form = f", {reading['format']}" if reading.get("format", "ISO8601") != "ISO8601" else ""
         notes.append(f"{what} such as {plain.strip()[:30]!r}{means}{form}")
@@ -74,7 +74,7 @@ def _read(values: pa.ChunkedArray, reading: dict[str, str]) -> pa.ChunkedArray:
     kind = pa.timestamp("us") if reading["kind"] == "date" else pa.float64()
     for chunk in values.chunks:
         encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        read = read_texts(encoded.dictionary.to_pylist(), reading)
+        read = read_values(encoded.dictionary.to_pylist(), reading)
         if isinstance(read, pd.Series):
             read = read.dt.tz_localize(None).to_numpy()
         of_distinct = pa.array(read, kind, from_pandas=True)
