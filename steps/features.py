@@ -52,7 +52,7 @@ def fit_preprocessor(
 
     Args:
         train: Training rows.
-        passed_on: Names of columns that nothing is learned from; no feature is named as they are.
+        passed_on: Names of the label and of the weights; no feature is named as they are.
         readings: How each column is read.
         seed: Seed of the encoder of longer text.
 
@@ -64,7 +64,7 @@ def fit_preprocessor(
     """
     columns = {name: _read_as(train[name], readings[name]) for name in train if name not in passed_on}
     pipeline = make_pipeline(RawRows(columns), Features(tuple(passed_on), seed))
-    features = pipeline.fit_transform(train)
+    features = pipeline.fit_transform(train, train[passed_on[0]].to_numpy())
     if features.shape[1] == 0:
         raise ValueError("No column but the label has a value in the training part. Add columns to learn from.")
     empty = [name for name, outputs in pipeline[-1].outputs_.items() if not outputs]

@@ -10,7 +10,12 @@ import warnings
 import numpy as np
 import pandas as pd
 from pandas.api import types
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
 
 if "SOURCE" not in globals():  # a model that was loaded has both texts in one module
     from steps import cells
@@ -21,19 +26,23 @@ if "SOURCE" not in globals():  # a model that was loaded has both texts in one m
 MAX_CATEGORIES = 254  # the most that gradient boosting takes, one less for the rest
 MIN_FREQUENCY = 20  # of a value to be a category of its own, where there are more values than that
 REST = ""  # the category of all other values; no value is blank
+WORDS_TO_READ = 3  # a text of more, on average, is something to read
+N_FOLDS = 5
 EXACT = 2**53  # whole numbers beyond it lose their last digits as floating-point numbers
 
 
-class _Shipped(BaseEstimator, TransformerMixin):
-    """A transformer that is pickled with the text of its module."""
+TOGETHER = {"__name__": "raw_rows", "SOURCE": SOURCE}  # where a model that is loaded has these classes
+
+
+class _Shipped:
+    """What is pickled with the text of its module."""
 
     def __reduce__(self) -> tuple:
-        names = {"__name__": "raw_rows", "SOURCE": SOURCE}
-        given = {"source": SOURCE, "names": names, "kind": type(self).__name__}
-        return eval, ("exec(source, names) or names[kind]()", given), self.__dict__
+        made = "[kind in names or exec(names['SOURCE'], names), names[kind]()][1]"
+        return eval, (made, {"names": TOGETHER, "kind": type(self).__name__}), self.__dict__
 
 
-class RawRows(_Shipped):
+class RawRows(_Shipped, TransformerMixin, BaseEstimator):
     """Brings raw rows of whatever dtypes to what a model was trained on: a column of one kind has one dtype.
 
     Numbers, truth values (1 and 0), and the seconds of times of day and durations become float64; dates datetime64[us];
@@ -169,103 +178,177 @@ def _in_zone(moments: pd.Series, zone: str | None) -> object:
     return moments.as_unit("us").array
 
 
-class Features(_Shipped):
+class Features(_Shipped, TransformerMixin, BaseEstimator):
     """Makes numbers and categories, which a tree learns from, of the columns that RawRows gives.
 
-    Numbers stay as they are, in float32 where that holds each of the training rows exactly. A date becomes year, month,
-    day, hour and weekday, as far as they vary, and the seconds since 1970. Text of up to 254 values becomes a category;
-    text of more values one of its 254 most frequent ones, the rest one value, and 30 numbers that describe its letters.
-    A category that the training rows do not have is missing.
+    A category that the training rows do not have is missing, and a column without a value in them gives no feature.
 
     Args:
         taken: Names that no feature is to have.
-        seed: Seed of the encoder of longer text.
+        seed: Seed of the encoders of longer text.
 
     Attributes:
-        outputs_: Names of the features of each column; a column without a value in the training rows has none.
+        outputs_: Names of the features of each column.
     """
 
     def __init__(self, taken: tuple[str, ...] = (), seed: int = 0):
         self.taken = taken
         self.seed = seed
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> "Features":
+    def fit(self, X: pd.DataFrame, y: np.ndarray | None = None) -> "Features":
         """Learn from training rows what becomes of each column."""
-        self.fit_transform(X)
+        self.fit_transform(X, y)
         return self
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None) -> pd.DataFrame:
-        """Learn from training rows what becomes of each column, and return their features."""
-        self.learned_, self.letters_, made = {}, {}, {}
-        for name, values in X.items():
-            self.learned_[name] = self._learn(name, values)
-            made[name] = self._features(name, values)
-        names = iter(distinct_names([output for features in made.values() for output in features], self.taken))
-        self.outputs_ = {name: [next(names) for _ in features] for name, features in made.items()}
+    def fit_transform(self, X: pd.DataFrame, y: np.ndarray | None = None) -> pd.DataFrame:
+        """Learn from training rows what becomes of each column, and return their features.
+
+        Args:
+            X: Training rows, as RawRows gives them.
+            y: Their classes; without them, nothing is learned of the words of a text.
+        """
+        self.encoders_ = {name: _encoder(values) for name, values in X.items()}
+        made = {name: encoder.fit_features(X[name], y, self.seed) for name, encoder in self.encoders_.items()}
+        names = iter(distinct_names([name + part for name, parts in made.items() for part in parts], self.taken))
+        self.outputs_ = {name: [next(names) for _ in parts] for name, parts in made.items()}
         return self._joined(made, X.index)
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the features of rows."""
-        return self._joined({name: self._features(name, X[name]) for name in self.learned_}, X.index)
-
-    def _learn(self, name: str, values: pd.Series) -> object:
-        """Return what is to be known of a column: the dtype of numbers, the parts of dates, the categories of text."""
-        if not isinstance(values.dtype, pd.CategoricalDtype):
-            if types.is_datetime64_any_dtype(values.dtype):
-                return [part for part, of_part in _parts(values).items() if of_part.nunique() > 1]
-            numbers = values.to_numpy()
-            with np.errstate(over="ignore"):
-                is_exact = np.array_equal(numbers.astype(np.float32).astype(float), numbers, equal_nan=True)
-            return "none" if np.isnan(numbers).all() else "float32" if is_exact else "float64"
-        counts = values.value_counts(sort=True)
-        counts = counts[counts > 0]
-        if len(counts) <= MAX_CATEGORIES:
-            return sorted(counts.index)
-        from skrub import StringEncoder
-
-        self.letters_[name] = StringEncoder(random_state=self.seed).fit(values.astype("str"))
-        # a leaf has 20 rows or more, and the values of fewer are one more category
-        return [*sorted(counts[counts >= MIN_FREQUENCY].index[:MAX_CATEGORIES]), REST]
-
-    def _features(self, name: str, values: pd.Series) -> dict[str, object]:
-        """Return the features of a column by their names."""
-        learned = self.learned_[name]
-        if isinstance(learned, str):
-            with np.errstate(over="ignore"):
-                return {} if learned == "none" else {name: values.to_numpy().astype(learned)}
-        if not isinstance(values.dtype, pd.CategoricalDtype):
-            parts = _parts(values)
-            dtypes = {"total_seconds": "float64"}
-            return {f"{name}_{part}": parts[part].to_numpy(dtypes.get(part, "float32")) for part in learned}
-        if not learned:
-            return {}
-        codes = pd.Index(learned).get_indexer(values.cat.categories)
-        if name not in self.letters_:
-            return {name: pd.Categorical.from_codes(np.append(codes, -1)[values.cat.codes], learned)}
-        codes = np.where(codes < 0, len(learned) - 1, codes)
-        letters = self.letters_[name].transform(values.astype("str"))
-        return {name: pd.Categorical.from_codes(np.append(codes, -1)[values.cat.codes], learned)} | {
-            column: letters[column].to_numpy() for column in letters
-        }
+        return self._joined({name: encoder.features(X[name]) for name, encoder in self.encoders_.items()}, X.index)
 
     def _joined(self, made: dict[str, dict[str, object]], index: pd.Index) -> pd.DataFrame:
         columns = {}
-        for name, features in made.items():
-            columns |= zip(self.outputs_[name], features.values(), strict=True)
+        for name, parts in made.items():
+            columns |= zip(self.outputs_[name], parts.values(), strict=True)
         return pd.DataFrame(columns, index=index)
 
 
-def _parts(moments: pd.Series) -> dict[str, pd.Series]:
-    """Return what of moments tells something; the weekday is 1 for Monday."""
-    of, epoch = moments.dt, pd.Timestamp(0, tz=moments.dt.tz)
-    return {
-        "year": of.year,
-        "month": of.month,
-        "day": of.day,
-        "hour": of.hour,
-        "total_seconds": (moments - epoch) / pd.Timedelta(seconds=1),
-        "weekday": of.day_of_week + 1,
-    }
+class _Encoder(_Shipped):
+    """What becomes of one column: features by what is added to its name."""
+
+    def fit_features(self, values: pd.Series, y: np.ndarray | None, seed: int) -> dict[str, object]:
+        """Learn from training rows, and return their features."""
+        self.fit(values)
+        return self.features(values)
+
+
+class _Numbers(_Encoder):
+    """Numbers as they are, in float32 where that holds each of the training rows exactly."""
+
+    def fit(self, values: pd.Series) -> None:
+        numbers = values.to_numpy()
+        self.dtype = "float32" if np.array_equal(_as(numbers, "float32"), numbers, equal_nan=True) else "float64"
+        self.is_empty = bool(np.isnan(numbers).all())
+
+    def features(self, values: pd.Series) -> dict[str, np.ndarray]:
+        return {} if self.is_empty else {"": _as(values.to_numpy(), self.dtype)}
+
+
+class _Moments(_Encoder):
+    """The year, month, day, hour and weekday of moments, as far as they vary, and the seconds since 1970."""
+
+    def fit(self, values: pd.Series) -> None:
+        self.parts = [part for part, numbers in self._parts(values).items() if numbers.nunique() > 1]
+
+    def features(self, values: pd.Series) -> dict[str, np.ndarray]:
+        parts = self._parts(values)
+        return {part: parts[part].to_numpy("float64" if "seconds" in part else "float32") for part in self.parts}
+
+    def _parts(self, values: pd.Series) -> dict[str, pd.Series]:
+        moments, epoch = values.dt, pd.Timestamp(0, tz=values.dt.tz)
+        return {
+            "_year": moments.year,
+            "_month": moments.month,
+            "_day": moments.day,
+            "_hour": moments.hour,
+            "_total_seconds": (values - epoch) / pd.Timedelta(seconds=1),
+            "_weekday": moments.day_of_week + 1,
+        }
+
+
+class _Categories(_Encoder):
+    """Text of few values as a category."""
+
+    def fit(self, values: pd.Series) -> None:
+        self.categories = sorted(values.cat.categories[np.unique(values.cat.codes[values.notna()])])
+
+    def features(self, values: pd.Series) -> dict[str, pd.Categorical]:
+        places = pd.Index(self.categories, dtype=object).get_indexer(values.cat.categories)
+        codes = np.append(places, -1)[values.cat.codes]
+        return {"": pd.Categorical.from_codes(codes, self.categories)} if self.categories else {}
+
+
+class _Text(_Encoder):
+    """Text of many values: its 254 most frequent ones as categories, the rest one, and numbers of letters and words.
+
+    The letters are 30 numbers that tell like texts apart from unlike ones. Where a text has words to read, a linear
+    model of them gives the score of each class; the scores of the training rows are those of models that have not seen
+    them.
+    """
+
+    def fit_features(self, values: pd.Series, y: np.ndarray | None, seed: int) -> dict[str, object]:
+        from skrub import StringEncoder
+
+        counts = values.value_counts()
+        # a leaf has 20 rows or more, and the values of fewer are one more category
+        self.categories = [*sorted(counts[counts >= MIN_FREQUENCY].index[:MAX_CATEGORIES]), REST]
+        text = values.astype("str")
+        self.letters = StringEncoder(random_state=seed).fit(text)
+        self.words, scores = None, None
+        if y is not None and text.str.count(r"\s+").mean() + 1 > WORDS_TO_READ:
+            self.words, scores = _fitted_words(text.fillna(""), y, seed)
+        return self._category(values) | self._letters(text) | (self._words(scores) if self.words else {})
+
+    def features(self, values: pd.Series) -> dict[str, object]:
+        text = values.astype("str")
+        features = self._category(values) | self._letters(text)
+        return features | self._words(self.words.decision_function(text.fillna(""))) if self.words else features
+
+    def _category(self, values: pd.Series) -> dict[str, object]:
+        places = pd.Index(self.categories, dtype=object).get_indexer(values.cat.categories)
+        places = np.where(places < 0, len(self.categories) - 1, places)
+        return {"": pd.Categorical.from_codes(np.append(places, -1)[values.cat.codes], self.categories)}
+
+    def _letters(self, text: pd.Series) -> dict[str, object]:
+        letters = self.letters.transform(text)
+        return {f"_{place:02}": letters.iloc[:, place].to_numpy() for place in range(letters.shape[1])}
+
+    def _words(self, scores: np.ndarray) -> dict[str, np.ndarray]:
+        return {f"_words_{place}": column for place, column in enumerate(scores.reshape(len(scores), -1).T)}
+
+
+def _encoder(values: pd.Series) -> _Encoder:
+    """Return what encodes a column that RawRows gives."""
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return _Moments() if types.is_datetime64_any_dtype(values.dtype) else _Numbers()
+    return _Categories() if values.nunique() <= MAX_CATEGORIES else _Text()
+
+
+def _as(numbers: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is larger than all others
+        return numbers.astype(dtype, copy=False)
+
+
+def _fitted_words(text: pd.Series, y: np.ndarray, seed: int) -> tuple[Pipeline | None, np.ndarray | None]:
+    """Fit a linear model of the words and pairs of words of texts; none where there are none, or a class has few rows.
+
+    Returns:
+        The model, and the scores of the texts by models of the other texts.
+    """
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=100_000, dtype=np.float32)
+    linear = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=30, tol=1e-4, random_state=seed)
+    model = make_pipeline(words, linear)
+    if np.unique(y, return_counts=True)[1].min() < N_FOLDS:
+        return None, None
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        try:
+            return clone(model).fit(text, y), cross_val_predict(model, text, y, cv=folds, method="decision_function")
+        except ValueError as error:
+            if "vocabulary" not in str(error):
+                raise
+            return None, None
 
 
 def distinct_names(names: list[str], taken: tuple[str, ...]) -> list[str]:
