@@ -82,6 +82,11 @@ def number_of(text: str, decimal: str = ".", is_scaled: bool = False) -> float:
     return -number if found["paren"] or any(sign in ("-", "\u2212") for sign in minus if sign) else number
 
 
+def looks_like_number(text: str) -> bool:
+    """Return whether a text is a number in one notation or another, of whatever unit."""
+    return any(pattern.fullmatch(text.strip()) for pattern in PATTERNS.values())
+
+
 def time_of(text: str) -> float:
     """Return the seconds since midnight that a text such as 08:30, 8:30:15.5 or 1:30 PM is; NaN where it is none."""
     found = CLOCK.fullmatch(text.strip())

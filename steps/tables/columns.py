@@ -1,5 +1,6 @@
 """What one column is: its type, its range or values, and whether there is anything to learn from it."""
 
+import re
 from datetime import timedelta
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
+from steps.cells import is_marker, looks_like_number
 from steps.tables.schema import Column
 from steps.tables.texts import as_read, is_text, reading_note, text_reading
 from steps.tables.types import finite, plain_column
@@ -17,6 +19,8 @@ MAX_COUNTED_VALUES = 10_000  # beyond these the rows after them are not counted
 MAX_CATEGORIES = 254  # the most that gradient boosting takes, one less for the rest
 MAX_VALUES_LISTED = 50
 MIN_KEY_ROWS = 20  # fewer rows may all differ by chance
+MAX_EXAMPLES = 3
+DAY = re.compile(r"\s*\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{1,4}\b")
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
 
@@ -124,7 +128,7 @@ def _find_use(column: Column, plain: pa.ChunkedArray, is_kept: bool) -> None:
     if column.type == "text":
         number = f"{column.distinct:,} or more" if len(plain) > COUNTED_ROWS else f"{column.distinct:,}"
         column.add_note(
-            f"{number} different values: the {MAX_CATEGORIES} most frequent are its categories, the rest one"
+            f"{number} different values: learned from their letters and words; those of 20 rows or more are categories"
         )
     if column.missing > 0.5:
         column.add_note(f"{column.missing:.0%} missing")
@@ -136,20 +140,27 @@ def rounded(share: float) -> float:
 
 
 def text_note(column: pa.ChunkedArray, counts: dict[str, int]) -> str:
-    """Say of text whose values are most often numbers how many are none."""
+    """Say of text whose values are most often numbers or dates why it was not read so."""
     total = len(column) - column.null_count
-    values = pa.array([*counts], pa.string())
     if sum(counts.values()) == total:
-        others = values.filter(pc.invert(pc.match_substring_regex(values, NUMBER)))
-        n_others = sum(counts[value] for value in others.to_pylist())
+        others = [value for value in counts if not looks_like_number(value) and not is_marker(value)]
+        n_others = sum(counts[value] for value in others)
     else:  # not all of them were counted
         text = column.cast(pa.string())
-        others = text.filter(pc.invert(pc.match_substring_regex(text, NUMBER)))
-        n_others = len(others) - others.null_count
-    if not 0 < n_others < total / 2:
+        found = text.filter(pc.invert(pc.match_substring_regex(text, NUMBER))).drop_null()
+        others, n_others = found[:MAX_EXAMPLES].to_pylist(), len(found)
+    if n_others >= total / 2:
+        days = [value for value in [*counts][:100] if DAY.match(value)]
+        if len(days) > len([*counts][:100]) / 2:
+            return f"dates of more than one form, such as {_examples(days)}: read as text"
         return ""
-    examples = ", ".join(repr(value[:30]) for value in others[:3].to_pylist())
-    return f"{n_others:,} of {total:,} values are not numbers, such as {examples}: read as text"
+    if others:
+        return f"{n_others:,} of {total:,} values are not numbers, such as {_examples(others)}: read as text"
+    return f"numbers of several units or forms, such as {_examples([*counts])}: read as text"
+
+
+def _examples(values: list[str]) -> str:
+    return ", ".join(repr(value[:30]) for value in values[:MAX_EXAMPLES])
 
 
 def is_identifier(column: pa.ChunkedArray, n_distinct: int) -> bool:
