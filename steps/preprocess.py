@@ -22,16 +22,16 @@ def preprocess(
 ):
     """Fit a preprocessor on the training part only and transform both parts with it.
 
-    Numbers stay numbers and missing ones stay missing; a date becomes year, month, day, hour and weekday, as far as
-    they vary, and the seconds since 1970; a time of day or a duration becomes seconds. Text of up to 254 values
-    becomes a category; text of more values becomes a category of its 254 most frequent ones, the rest one value, and
-    30 numbers that describe its letters. A category that the training part does not have becomes missing. The label
-    and the weights are passed on as they are.
+    Numbers stay numbers with all of their digits, and missing ones stay missing; a date becomes year, month, day, hour
+    and weekday, as far as they vary, and the seconds since 1970; a time of day or a duration becomes seconds. Text of
+    up to 254 values becomes a category, and "5", 5 and 5.0 are one; text of more values becomes a category of its most
+    frequent ones, 30 numbers that describe its letters and, where there are words to read, a score of each class by
+    them. A category that the training part does not have becomes missing. The label and the weights are passed on.
 
     Args:
         train: Training rows as Parquet, with the names of the label and the weight in the metadata.
         test: Test rows as Parquet.
-        seed: Seed of the encoder of longer text, from 0 to 4,294,967,295.
+        seed: Seed of the encoders of longer text, from 0 to 4,294,967,295.
 
     Returns:
         train_features: Transformed training rows, their labels and weights as Parquet.

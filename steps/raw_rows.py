@@ -293,7 +293,7 @@ class _Text(_Encoder):
         counts = values.value_counts()
         # a leaf has 20 rows or more, and the values of fewer are one more category
         self.categories = [*sorted(counts[counts >= MIN_FREQUENCY].index[:MAX_CATEGORIES]), REST]
-        text = values.astype("str")
+        text = values.astype("string")
         self.letters = StringEncoder(random_state=seed).fit(text)
         self.words, scores = None, None
         if y is not None and text.str.count(r"\s+").mean() + 1 > WORDS_TO_READ:
@@ -301,7 +301,7 @@ class _Text(_Encoder):
         return self._category(values) | self._letters(text) | (self._words(scores) if self.words else {})
 
     def features(self, values: pd.Series) -> dict[str, object]:
-        text = values.astype("str")
+        text = values.astype("string")
         features = self._category(values) | self._letters(text)
         return features | self._words(self.words.decision_function(text.fillna(""))) if self.words else features
 
