@@ -15,6 +15,7 @@ SHUFFLES = 5
 # predictions of class models, a second or two of work, and of rows; cells for the memory of a wide table
 MAX_PREDICTIONS, MAX_ROWS_PREDICTED, MAX_CELLS, MAX_CELLS_AT_ONCE = 300_000, 12_000, 40_000_000, 20_000_000
 MIN_ROWS = 60  # of the sample
+NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,16 @@ class Importance:
     # one row a column, the most important first: importance (accuracy lost) and spread (deviation over the shuffles)
     table: pd.DataFrame
     n_rows: int  # of the sample
+    accuracy: float  # of the model on them
+    most_frequent: float  # share of the most frequent class among them
+
+    @property
+    def dominant(self) -> str | None:
+        """The column without which nearly all is lost that the model gets right beyond the most frequent class."""
+        gained = self.accuracy - self.most_frequent
+        if len(self.table) and gained > 0 and self.table["importance"].iloc[0] >= NEARLY_ALL * gained:
+            return self.table.index[0]
+        return None
 
     def ranked(self, columns: list[str]) -> list[str]:
         """Return columns by their importance, those that were not measured last."""
@@ -95,7 +106,8 @@ def column_importance(
     lost = whole - np.concatenate(right)
     index = pd.Index(names, name="column")
     found = pd.DataFrame({"importance": lost.mean(axis=1), "spread": lost.std(axis=1)}, index=index)
-    return Importance(found.sort_values("importance", ascending=False, kind="stable"), len(sample))
+    found = found.sort_values("importance", ascending=False, kind="stable")
+    return Importance(found, len(sample), float(whole), float(np.bincount(codes).max() / len(codes)))
 
 
 def _most_telling(sample: pd.DataFrame, codes: np.ndarray, columns: dict[str, list[str]]) -> dict[str, list[str]]:

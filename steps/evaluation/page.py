@@ -47,8 +47,15 @@ def evaluation_page(evaluation: Evaluation, facts: dict[str, object]) -> str:
         facts["Unknown classes"] = f"{n_unknown:,} test rows are of classes that the model has not learned"
 
     with_rows = per_class["f1"][per_class["rows"] > 0]
+    by_one = ""
+    if importance.dominant is not None and X.shape[1] > 1:
+        lost = importance.table["importance"].iloc[0]
+        by_one = (
+            f", nearly all of it by the one column <em>{shown(importance.dominant, 40)}</em>: shuffled, it loses "
+            f"<em>{lost:.1%}</em> (is it known before the label is?)"
+        )
     verdict = (
-        f"Of {len(X):,} test rows the model gets <em>{figures['accuracy']:.1%}</em> right; its macro-F1 is "
+        f"Of {len(X):,} test rows the model gets <em>{figures['accuracy']:.1%}</em> right{by_one}; its macro-F1 is "
         f"<em>{figures['macro_f1']:.3f}</em>, and the weakest class is <em>{shown(with_rows.idxmin(), 40)}</em> with "
         f"an F1 of <em>{with_rows.min():.3f}</em>"
     )

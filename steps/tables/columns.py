@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from steps.cells import is_marker, looks_like_number
+from steps.tables.leaks import Labels, alone, leak_note, tells
 from steps.tables.schema import Column
 from steps.tables.texts import as_read, is_text, reading_note, text_reading
 from steps.tables.types import finite, plain_column
@@ -20,17 +21,21 @@ MAX_CATEGORIES = 254  # the most that gradient boosting takes, one less for the 
 MAX_VALUES_LISTED = 50
 MIN_KEY_ROWS = 20  # fewer rows may all differ by chance
 MAX_EXAMPLES = 3
+SCRIPT_WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 DAY = re.compile(r"\s*\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{1,4}\b")
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
 
-def describe_column(name: str, values: pa.ChunkedArray, role: str, is_kept: bool = False, decimal: str = ".") -> Column:
+def describe_column(
+    name: str, values: pa.ChunkedArray, role: str, labels: Labels, is_kept: bool = False, decimal: str = "."
+) -> Column:
     """Describe one column; a feature that teaches nothing gets the role dropped, and the note says why.
 
     Args:
         name: Its name.
         values: Its values, in rows that are kept.
         role: Its role.
+        labels: The classes of the rows.
         is_kept: Whether it stays, though it looks like an identifier.
         decimal: The decimal mark of the file's numbers.
     """
@@ -57,7 +62,7 @@ def describe_column(name: str, values: pa.ChunkedArray, role: str, is_kept: bool
         return column
     _describe_values(column, plain)
     if column.role == "feature":
-        _find_use(column, plain, is_kept)
+        _find_use(column, plain, labels, is_kept)
     return column
 
 
@@ -117,14 +122,25 @@ def _describe_times(column: Column, plain: pa.ChunkedArray) -> None:
     column.min, column.max = (bounds[side].cast(pa.string()).as_py() for side in ("min", "max"))
 
 
-def _find_use(column: Column, plain: pa.ChunkedArray, is_kept: bool) -> None:
+def _find_use(column: Column, plain: pa.ChunkedArray, labels: Labels, is_kept: bool) -> None:
     """Leave a feature out that teaches nothing, and note what is to be known of one that stays."""
     if column.distinct == 1 and plain.null_count == 0:
         column.drop("constant: every row has the same value")
         return
     if not is_kept and is_identifier(plain, column.distinct):
-        column.drop("identifier: another value on every row; --set keep=COLUMN keeps it")
-        return
+        share, base = alone(plain, labels), labels.most_frequent
+        if is_running(plain) or not tells(share, labels):
+            told = f"alone it gives {max(share, base):.1%} of the classes, guessing {base:.1%}"
+            column.drop(f"identifier: another value on every row; --set keep=COLUMN keeps it ({told})")
+            return
+        column.add_note("another value on every row, as of an identifier, and kept, since it tells the classes apart")
+    if column.name.strip().lower() == labels.name.strip().lower():
+        column.add_note(f"its name differs from the label {labels.name!r} only in case or spaces")
+    if column.distinct == len(labels.names) > 1 and is_copy(plain, labels):
+        reveals = f"each of its values stands for one class: it reveals the label {labels.name!r}"
+        column.add_note(f"{reveals}; --set drop=COLUMN leaves it out")
+    else:
+        column.add_note(leak_note(plain, labels))
     if column.type == "text":
         number = f"{column.distinct:,} or more" if len(plain) > COUNTED_ROWS else f"{column.distinct:,}"
         column.add_note(
@@ -164,11 +180,12 @@ def _examples(values: list[str]) -> str:
 
 
 def is_identifier(column: pa.ChunkedArray, n_distinct: int) -> bool:
-    """Return whether a column names its rows: text of a word or two, or running or very large whole numbers.
+    """Return whether a column may name its rows: text of a word or two, or running or very large whole numbers.
 
-    Every row has another value, none is missing, and there are at least 20. Whole numbers are a key if they ascend or
-    descend from row to row, fill their range by half or more, or lie more than 2**40 apart; an elevation does none.
-    Text of more than three words a value is no key but something to read.
+    Every row has another value, none is missing, and there are at least 20. Whole numbers may be a key if they ascend
+    or descend from row to row, fill their range by half or more, or lie more than 2**40 apart; an elevation does none.
+    Text of more than three words a value, of a sentence in a script without spaces, or of addresses of pages is no key
+    but something to read; decimal numbers are amounts.
     """
     n_rows, kind = len(column), column.type
     if n_rows < MIN_KEY_ROWS or column.null_count or n_distinct < min(n_rows, COUNTED_ROWS):
@@ -178,14 +195,16 @@ def is_identifier(column: pa.ChunkedArray, n_distinct: int) -> bool:
         ordered = np.sort(values)
         if not (ordered[1:] > ordered[:-1]).all():
             return False
-        width = int(ordered[-1]) - int(ordered[0]) + 1
         in_order = (values == ordered).all() or (values == ordered[::-1]).all()
-        return bool(in_order or width <= 2 * n_rows or width > 2**40)
-    if not types.is_string(kind) and not types.is_dictionary(kind):
+        return bool(in_order or is_running(column) or int(ordered[-1]) - int(ordered[0]) >= 2**40)
+    if not is_text(kind):
         return False
     text = column.cast(pa.string())
-    words = pc.add(pc.count_substring_regex(pc.utf8_trim_whitespace(text.slice(0, 10_000)), r"\s+"), 1)
-    if pc.mean(words).as_py() > 3:
+    some = pc.utf8_trim_whitespace(text.slice(0, 10_000))
+    words = pc.mean(pc.add(pc.count_substring_regex(some, r"\s+"), 1)).as_py()
+    signs = pc.mean(pc.count_substring_regex(some, SCRIPT_WITHOUT_SPACES)).as_py()
+    addresses = pc.mean(pc.match_substring(some, "://").cast(pa.int8())).as_py()
+    if words > 3 or signs > 6 or addresses > 0.5:
         return False
     if n_rows <= COUNTED_ROWS:
         return True
@@ -193,19 +212,21 @@ def is_identifier(column: pa.ChunkedArray, n_distinct: int) -> bool:
     return len(np.unique(hashes)) == n_rows
 
 
-def is_copy(column: pa.ChunkedArray, codes: pa.Array) -> bool:
-    """Return whether each value of a column stands for one class and the other way round.
+def is_running(column: pa.ChunkedArray) -> bool:
+    """Return whether a column holds whole numbers that fill half of their range or more, as row numbers do; or text."""
+    if not types.is_integer(column.type):
+        return True
+    bounds = pc.min_max(column).as_py()
+    return bounds["max"] - bounds["min"] < 2 * len(column)
 
-    Args:
-        column: The column.
-        codes: Code of the class of each row.
-    """
-    column, _ = finite(plain_column(column))
+
+def is_copy(column: pa.ChunkedArray, labels: Labels) -> bool:
+    """Return whether each value of a column stands for one class and the other way round."""
     if column.null_count:
         return False
     if not types.is_dictionary(column.type):
         column = column.dictionary_encode()
     values = column.unify_dictionaries().combine_chunks()
-    pairs = values.indices.to_numpy().astype(np.int64) * 1_000_000 + codes.to_numpy()
+    pairs = values.indices.to_numpy().astype(np.int64) * 1_000_000 + labels.codes
     n_pairs = len(np.unique(pairs))
-    return n_pairs == len(np.unique(codes.to_numpy())) == len(np.unique(pairs // 1_000_000))
+    return n_pairs == len(np.unique(labels.codes)) == len(np.unique(pairs // 1_000_000))

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steps.tables.columns import describe_column, is_copy
+from steps.tables.columns import describe_column
+from steps.tables.leaks import Labels
 from steps.tables.problems import alike_warnings, classes_problems, label_problem, role_problem, too_many_classes
 from steps.tables.reading import Table
 from steps.tables.roles import Roles
-from steps.tables.schema import Column, Schema
+from steps.tables.schema import Schema
 from steps.tables.types import label_column
 
 MAX_CLASSES_COUNTED = 10_000
@@ -54,16 +55,16 @@ def describe(table: Table, roles: Roles, min_class_rows: int = 0, drop_unlabeled
     if codes is None or schema.rows == 0:
         return described
 
+    labels = Labels(label, codes.to_numpy(zero_copy_only=False), [str(name) for name in described.classes])
     at_once = max(1, VALUES_AT_ONCE // (schema.rows + 1))
     for start in range(0, len(names), at_once):
         group = table.dataset.to_table(columns=names[start : start + at_once])
         for name, values in zip(group.column_names, group.columns, strict=True):
             values = values if described.kept is None else values.filter(described.kept)
             role = role_of.get(name, "feature")
-            column = describe_column(name, values, role, name in roles.keep, table.decimal)
+            column = describe_column(name, values, role, labels, name in roles.keep, table.decimal)
             if role == "dropped":
                 column.add_note("as asked", first=True)
-            _note_label(column, values, codes, label, len(described.classes))
             schema.columns.append(column)
             if problem := role_problem(name, values, role):
                 schema.problems.append(problem)
@@ -98,16 +99,5 @@ def _find_classes(described: Described, table: Table, min_class_rows: int) -> pa
     schema.classes = {str(name): rows for name, rows in rows_of.items()}
     schema.problems += classes_problems(rows_of, label, len(rare), table.is_part)
     schema.warnings += alike_warnings(described.classes)
-    return labels.indices if described.kept is None else labels.indices.filter(described.kept)
-
-
-def _note_label(column: Column, values: pa.ChunkedArray, codes: pa.Array, label: str, n_classes: int) -> None:
-    """Note of a feature what it has to do with the label."""
-    if column.role != "feature":
-        return
-    if column.name.strip().lower() == label.strip().lower():
-        column.add_note(f"its name differs from the label {label!r} only in case or spaces")
-    if column.distinct == n_classes > 1 and is_copy(values, codes):
-        column.add_note(
-            f"each of its values stands for one class: it reveals the label {label!r}; --set drop=COLUMN leaves it out"
-        )
+    places = pc.index_in(labels.dictionary, pa.array(described.classes, labels.dictionary.type)).take(labels.indices)
+    return places if described.kept is None else places.filter(described.kept)

@@ -1,0 +1,124 @@
+"""What one column tells of the label by itself: columns that give the classes away."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MAX_ROWS = 100_000  # that are looked at
+MAX_BINS, ROWS_OF_A_BIN = 256, 5
+NEARLY_ALL = 0.95  # of what is to be told beyond the most frequent class
+FILLED_ALIKE = 0.95  # F1 of being filled, or missing, for a class
+CHANCE = 1e-6  # beyond which rows of one class among the filled ones are none
+MIN_ROWS = 20  # fewer may agree by chance
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes of the rows of a table."""
+
+    name: str  # of the column
+    codes: np.ndarray  # place of each row's class among the names
+    names: list[str]
+
+    @property
+    def most_frequent(self) -> float:
+        """Share of the rows that are of the most frequent class."""
+        return float(np.bincount(self.codes).max() / len(self.codes))
+
+
+def alone(column: pa.ChunkedArray, labels: Labels) -> float:
+    """Return the share of the rows whose class a column gives by itself, by values that half of the rows teach.
+
+    A value gives the class that most rows of the one half have at it, and is asked of the other half; one that the
+    other half does not have gives the most frequent class. Numbers and dates are taken in up to 256 bins. Of a long
+    table 100,000 rows are looked at.
+
+    Args:
+        column: Its values, as they are learned from.
+        labels: The classes of the same rows.
+    """
+    rows, half = _sampled(len(column))
+    codes = labels.codes[rows]
+    places = _places(column.take(pa.array(rows)) if len(rows) < len(column) else column)
+    n_classes, n_places = len(labels.names), int(places.max()) + 1
+    right = 0
+    for learned, asked in ((half, ~half), (~half, half)):
+        counts = np.bincount(places[learned] * n_classes + codes[learned], minlength=n_places * n_classes)
+        counts = counts.reshape(n_places, n_classes)
+        given = np.where(counts.any(axis=1), counts.argmax(axis=1), np.bincount(codes[learned]).argmax())
+        right += (given[places[asked]] == codes[asked]).sum()
+    return float(right / len(rows))
+
+
+def tells(share: float, labels: Labels, least: float = 0.2) -> bool:
+    """Return whether a share of classes is more than the most frequent class and chance give.
+
+    Args:
+        share: Share of the rows whose class is given.
+        labels: The classes of the rows.
+        least: Least part of what is beyond the most frequent class.
+    """
+    base, n_rows = labels.most_frequent, min(len(labels.codes), MAX_ROWS)
+    return share - base > max(least * (1 - base), 4 * np.sqrt(base * (1 - base) / n_rows))
+
+
+def leak_note(column: pa.ChunkedArray, labels: Labels) -> str:
+    """Say that a column gives nearly all of the classes away, or that its being filled does; "" where it does not."""
+    if len(column) < MIN_ROWS or len(labels.names) < 2:
+        return ""
+    remedy = "; if it is known only after the label, --set drop=COLUMN leaves it out"
+    if note := _filled_note(column, labels):
+        return note + remedy
+    share = alone(column, labels)
+    if not tells(share, labels, NEARLY_ALL):
+        return ""
+    chance = labels.most_frequent
+    return f"alone it gives {share:.1%} of the classes of {labels.name!r}, where guessing gives {chance:.1%}{remedy}"
+
+
+def _filled_note(column: pa.ChunkedArray, labels: Labels) -> str:
+    """Say that a column is filled, or missing, in the rows of one class."""
+    if not MIN_ROWS <= column.null_count <= len(column) - MIN_ROWS:
+        return ""
+    is_filled = pc.is_valid(column).to_numpy()
+    of_class = np.bincount(labels.codes)
+    for what, rows in (("filled", is_filled), ("missing", ~is_filled)):
+        found = np.bincount(labels.codes[rows], minlength=len(of_class))
+        code, n_rows = int(found.argmax()), int(rows.sum())
+        share, name = found[code] / n_rows, labels.names[code]
+        f1 = 2 * found[code] / (n_rows + of_class[code])
+        is_chance = (of_class[code] / len(column)) ** n_rows > CHANCE
+        if f1 >= FILLED_ALIKE and not is_chance:
+            known, others = found[code] / of_class[code], (n_rows - found[code]) / (len(column) - of_class[code])
+            return (
+                f"{what} in {known:.1%} of the rows of {name!r} and in {others:.1%} of the others: that gives it away"
+            )
+        if what == "filled" and share >= 0.995 and not is_chance:
+            return f"filled only where {labels.name!r} is {name!r}, in {n_rows:,} rows"
+    return ""
+
+
+def _sampled(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the rows that are looked at, in order, and which of them are of the one half."""
+    rng = np.random.default_rng(0)
+    rows = np.arange(n_rows) if n_rows <= MAX_ROWS else np.sort(rng.choice(n_rows, MAX_ROWS, replace=False))
+    return rows, rng.permutation(len(rows)) % 2 == 0
+
+
+def _places(column: pa.ChunkedArray) -> np.ndarray:
+    """Return of each row the place of its value, or of the bin of its number; a missing value has one, too."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        encoded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
+        indices = encoded.unify_dictionaries().combine_chunks().indices
+        return pc.fill_null(pc.add(indices.cast(pa.int64()), 1), 0).to_numpy(zero_copy_only=False)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        wide = column.cast(pa.int32()) if pa.types.is_time32(kind) else column
+        column = wide.cast(pa.int64())
+    numbers = column.to_numpy().astype(float)
+    known = np.isfinite(numbers)
+    n_bins = int(min(MAX_BINS, max(2, known.sum() // ROWS_OF_A_BIN)))
+    edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, n_bins + 1)[1:-1], method="nearest"))
+    return np.where(known, np.searchsorted(edges, numbers, side="left") + 1, 0)
