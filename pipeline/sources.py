@@ -364,7 +364,7 @@ def _check_label(label: str, columns: list[str], data: str) -> None:
 
 def _columns(name: str, file: BinaryIO) -> list[str]:
     """Return the names of a table's columns, having read its beginning."""
-    from steps.tables.csv_files import table_head
+    from steps.tables.reading import table_head
 
     with file:
         try:
