@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from steps.tables.headers import UNREAD, Header, find_header
+from steps.tables.headers import UNREAD, Header, find_header, looks_like_values
 from steps.tables.options import ReadOptions
 from steps.tables.strangers import require_table
 
@@ -115,8 +115,7 @@ def csv_dialect(
 
 
 def _dialect(name: str, lines: list[str], encoding: str, errors: str, is_whole: bool, options: ReadOptions) -> Dialect:
-    facts, arguments = [], {}
-    n_before, said = 0, re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0])
+    facts, n_before, said = [], 0, re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0])
     if said:
         n_before = 1
         facts.append("its first line says what separates columns")
@@ -158,7 +157,8 @@ def _dialect(name: str, lines: list[str], encoding: str, errors: str, is_whole: 
     )
     if split.n_titles:
         facts.append(f"{split.n_titles} line{'s' if split.n_titles > 1 else ''} before the header skipped")
-    return replace(dialect, notes=(*_notes(name, dialect, header, facts, n_titles, arguments), *header.notes))
+    has_mark = any(comment in cell for row in rows for cell in row)
+    return replace(dialect, notes=(*_notes(name, dialect, header, facts, n_titles, has_mark), *header.notes))
 
 
 def encoding_of(head: bytes) -> str:
@@ -256,10 +256,9 @@ def _scored(split: _Split, options: ReadOptions) -> _Split:
     rows = [row for row, _ in split.rows]
     if not rows:
         return split
-    share = _share(rows)
-    if share < 0.5 and (start := below_titles(rows, options.label)):
-        return replace(split, share=_share(rows[start:]), n_titles=start)
-    if _filled(rows[0]) <= 1 and len(rows[0]) > 2 and (start := below_titles(rows, options.label)):
+    share, label = _share(rows), options.label
+    is_odd = share < 0.5 or (_filled(rows[0]) <= 1 and len(rows[0]) > 2) or (label and label not in rows[0])
+    if is_odd and (start := below_titles(rows, label)):
         return replace(split, share=_share(rows[start:]), n_titles=start)
     return replace(split, share=share)
 
@@ -303,25 +302,31 @@ def _comments(lines: list[str]) -> tuple[str, int]:
 def _commented(
     lines: list[str], split: _Split, comment: str, rows_from: int, is_whole: bool, options: ReadOptions
 ) -> tuple[_Split, str, list[str], int]:
-    """Return the rows below comments; of these the last may be the header."""
+    """Return the rows below comments, of which the last may be the header; what is a comment, facts, and their line."""
     place = rows_from - 1
     while place > 0 and not lines[place].strip():
         place -= 1
-    last = lines[place].rstrip("\r\n")
-    same = [row for row, _ in _split([last, *lines[rows_from:]], split.delimiter, is_whole, options).rows]
-    below = [row for row, _ in split.rows]
-    if same and below and len(same[0]) == len(below[0]) > 1 and options.label not in below[0]:
-        is_named = options.label in same[0] or same[0][0].strip() != comment
-        if is_named and options.header.lower() != "false" and not options.names:
-            split = _split(lines[place:], split.delimiter, is_whole, options)
-            what = [f"{place} lines of comments skipped"] if place else []
-            return split, "", what, place
-    return (
-        _split(lines[rows_from:], split.delimiter, is_whole, options, comment),
-        comment,
-        ["lines of comments skipped"],
-        rows_from,
-    )
+    rows = [row for row, _ in split.rows]
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    if rows and width > 1 and options.label not in rows[0] and not (options.header or options.names):
+        as_it_stands, bare = lines[place], lines[place].lstrip().removeprefix(comment).lstrip(" \t")
+        for line in (
+            (bare, as_it_stands) if options.label not in as_it_stands.split(split.delimiter) else (as_it_stands,)
+        ):
+            named = _split([line, *lines[rows_from:]], split.delimiter, is_whole, options)
+            if (
+                named.rows
+                and len(named.rows[0][0]) == width
+                and (options.label in named.rows[0][0] or looks_like_values(rows[0], rows[1:]))
+            ):
+                rows = [(row, n_lines + rows_from - place - 1) for row, n_lines in named.rows[1:]]
+                what = ["its header is a comment"] if line == bare else []
+                return replace(named, rows=[(named.rows[0][0], 1), *rows]), "", what, place
+    # a line of as many fields is a row, though it begins as comments do
+    are_rows = any(len(row) == width > 1 and row[0].startswith(comment) for row in rows)
+    if not are_rows:
+        split = _split(lines[rows_from:], split.delimiter, is_whole, options, comment)
+    return split, "" if are_rows else comment, ["lines of comments skipped"], rows_from
 
 
 def _spaces(rows: list[list[str]], delimiter: str, label: str) -> str:
@@ -343,11 +348,18 @@ def _decimal_point(rows: list[list[str]], delimiter: str) -> str:
     return "," if with_comma and not with_point else "."
 
 
-def _notes(
-    name: str, dialect: Dialect, header: Header, facts: list[str], n_skipped: int, arguments: dict[str, Any]
-) -> list[str]:
-    """Say how the file is written, and how pandas reads it so."""
-    name = name.rpartition("/")[2]
+def _notes(name: str, dialect: Dialect, header: Header, facts: list[str], n_skipped: int, has_mark: bool) -> list[str]:
+    """Say how the file is written, and how pandas reads it so.
+
+    Args:
+        name: Name of the file.
+        dialect: How it is written.
+        header: What names the columns.
+        facts: What is known beside that.
+        n_skipped: Lines before the header.
+        has_mark: Whether a value holds what comments begin with.
+    """
+    name, arguments = name.rpartition("/")[2], {}
     if dialect.delimiter != ",":
         arguments["sep"] = r"\s+" if dialect.delimiter == " " else dialect.delimiter
         facts.append(f"columns separated by {DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))}")
@@ -365,10 +377,13 @@ def _notes(
     if dialect.escapes:
         arguments["escapechar"] = "\\"
         facts.append("quotes escaped by a backslash")
-    if dialect.comment:
-        arguments["comment"] = dialect.comment if len(dialect.comment) == 1 else None
+    is_comment = len(dialect.comment) == 1 and not has_mark
+    if is_comment:
+        arguments["comment"] = dialect.comment
     skiprows = header.arguments.get("skiprows")
-    if n_skipped and (not dialect.comment or len(dialect.comment) > 1):
+    if "its header is a comment" in facts:
+        arguments.update(skiprows=n_skipped + 1, header=None, names=[*dialect.names])
+    elif n_skipped and not is_comment:
         arguments["skiprows"] = [*range(n_skipped), n_skipped + 1] if skiprows else n_skipped
     arguments |= {key: value for key, value in header.arguments.items() if key not in arguments}
     arguments = {key: value for key, value in arguments.items() if value is not None or key == "header"}

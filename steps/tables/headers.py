@@ -11,7 +11,8 @@ from steps.tables.options import NA_VALUES, ReadOptions
 
 # numbers, dates and times, such as no header has but one of years
 VALUE = re.compile(r"\s*[-+]?[$€£]?(\d[\d.,:/-]*|\.\d+)([eE][-+]?\d+)?\s*%?([T ]\d\d:\d\d\S*)?\s*")
-MISSING = {"", "?", "-", ".", "*", "\\N", *NA_VALUES}
+WORDS = ("unknown", "missing", "none", "nil", "n.a.", "undefined", "error")  # that stand for a number that is not there
+MISSING = {"", "?", "-", ".", "*", "\\N", *NA_VALUES, *WORDS, *map(str.title, WORDS), *map(str.upper, WORDS)}
 MOST_ROWS = 1000  # that are looked at
 UNREAD = "\0"  # the name of a column that is no part of the table
 
@@ -41,6 +42,7 @@ def find_header(name: str, rows: Sequence[Sequence[str]], options: ReadOptions) 
     said = str(options.header).strip().lower()
     if said not in ("", "true", "false"):
         raise ValueError(f"header is {options.header!r}. Say --set header=true, --set header=false, or nothing.")
+    short = name.rpartition("/")[2]
     first, below = [*rows[0]], [*rows[1:MOST_ROWS]]
     made, named = [str(place) for place in range(len(first))], _named(first)
     if options.names:
@@ -62,13 +64,13 @@ def find_header(name: str, rows: Sequence[Sequence[str]], options: ReadOptions) 
         others = [column for column in range(len(first)) if column != place]
         votes = [_vote(first[column], _column(below, column)) for column in range(len(first))]
         if votes[place] > 0 or (all(votes[column] > 0 for column in others) and not _is_run(first[:place])):
-            return Header(named, 1, notes=[f"{name}: {_advice(first, options.label)}"])
+            return Header(named, 1, notes=[f"{short}: {_advice(first, options.label)}"])
         return Header(named, 1)
     if options.label in made:
         return _without(made)
     if options.label or not is_distinct:
         raise ValueError(f"{name}: {_advice(first, options.label)}")
-    return Header(named, 1, notes=[f"{name}: {_advice(first, '')}"])
+    return Header(named, 1, notes=[f"{short}: {_advice(first, '')}"])
 
 
 def looks_like_values(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
@@ -153,7 +155,8 @@ def _two_lines(first: list[str], below: list[list[str]], label: str) -> Header |
     ]
     choices = [choice for choice in choices if len({*choice[0]}) == len(first)]
     chosen = next((choice for choice in choices if label in choice[0]), None)
-    if not choices or (n_words < 2 and (chosen is None or label in first)):
+    others = [vote for vote, name in zip(votes, first, strict=True) if name != label]
+    if not choices or (n_words < 2 and (chosen is None or (label in first and 0 in others))):
         return None
     names, fact, arguments = chosen or choices[0]
     return Header(names, 2, [fact], arguments)

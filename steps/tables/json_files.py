@@ -20,9 +20,13 @@ BLANK = " \t\r\n,"  # between records
 
 def is_json(head: bytes) -> bool:
     """Return whether a text holds records in JSON, by its beginning."""
-    text = head.decode(encoding_of(head), "replace").removeprefix("\ufeff").lstrip()
+    text = _text(head)
     within = text[1:].lstrip()
     return within.startswith(('"', "}")) if text.startswith("{") else text[:1] == "[" and within[:1] in ("{", "[", "]")
+
+
+def _text(head: bytes) -> str:
+    return head.decode(encoding_of(head), "replace").removeprefix("\ufeff").lstrip()
 
 
 def json_tables(path: str, text: Collection[str], notes: list[str]) -> Iterator[tuple[pa.Table, int]]:
@@ -31,10 +35,9 @@ def json_tables(path: str, text: Collection[str], notes: list[str]) -> Iterator[
     Raises:
         ValueError: it holds none.
     """
-    notes.append(f"{os.path.basename(path)} is JSON; as pd.read_json(…) with lines=True where each line is a record")
     try:
         with unpacked(path, path) as stream:
-            yield from _tables(path, stream, text)
+            yield from _tables(path, stream, text, notes)
     except READ_ERRORS as error:
         raise ValueError(damage(path, error)) from None
 
@@ -45,21 +48,28 @@ def json_names(name: str, stream: BinaryIO) -> tuple[list[str], bool]:
     Raises:
         ValueError: it holds no records.
     """
-    first = next(_tables(name, stream, ()), None)
+    first = next(_tables(name, stream, (), []), None)
     return (first[0].column_names, first[0].num_rows > 0) if first else ([], False)
 
 
-def _tables(name: str, stream: BinaryIO, text: Collection[str]) -> Iterator[tuple[pa.Table, int]]:
-    records = _records(name, stream)
+def _tables(name: str, stream: BinaryIO, text: Collection[str], notes: list[str]) -> Iterator[tuple[pa.Table, int]]:
+    head = stream.read(BLOCK_BYTES)
+    is_list = _text(head).startswith("[")
+    records = _records(name, stream, head)
+    first = next(records, None)
+    if first is not None:
+        lines = "" if is_list or first[1] == 0 else ", lines=True"
+        notes.append(f"{os.path.basename(name)} is JSON; the same with pandas: pd.read_json(…{lines})")
+        records = itertools.chain([first], records)
     while batch := [*itertools.islice(records, BATCH_RECORDS)]:
         names = dict.fromkeys(key for record, _ in batch for key in record)
         columns = {key: cells_column([record.get(key) for record, _ in batch], key in text) for key in names}
         yield pa.table(columns), sum(length for _, length in batch)
 
 
-def _records(name: str, stream: BinaryIO) -> Iterator[tuple[dict[str, Any], int]]:
+def _records(name: str, stream: BinaryIO, head: bytes) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield records, each with the length of its text."""
-    values = _values(name, stream)
+    values = _values(name, stream, head)
     first = next(values, None)
     if first is None:
         raise ValueError(f"{name} is JSON without records. Add the rows to learn from.")
@@ -96,11 +106,10 @@ def _of_columns(name: str, whole: dict[str, Any]) -> list[dict[str, Any]]:
     )
 
 
-def _values(name: str, stream: BinaryIO) -> Iterator[tuple[Any, int]]:
+def _values(name: str, stream: BinaryIO, head: bytes) -> Iterator[tuple[Any, int]]:
     """Yield the values of a list, or values one after another, each with the length of its text."""
-    read = stream.read(BLOCK_BYTES)
-    decoder = codecs.getincrementaldecoder(encoding_of(read[:100_000]))("replace")
-    rest, place, line, is_end, is_list = decoder.decode(read).removeprefix("\ufeff").lstrip(), 0, 1, False, False
+    decoder = codecs.getincrementaldecoder(encoding_of(head))("replace")
+    rest, place, line, is_end, is_list = decoder.decode(head).removeprefix("\ufeff").lstrip(), 0, 1, False, False
     if rest.startswith("["):
         is_list, place = True, 1
     parse = json.JSONDecoder().raw_decode

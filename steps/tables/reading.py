@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -115,6 +115,11 @@ def _parquet_table(source: str, schemas: list[pa.Schema], files: list[str], most
 
 def _read_table(files: list[str], options: ReadOptions, folder: str, most_bytes: int, in_memory: int) -> Table:
     """Read files of which some are not Parquet, again where one proves not to be what it was taken for."""
+    if len(files) > 1 and options.label.isdecimal() and not options.header:
+        with open(files[0], "rb") as file:  # all are written as the first: its names may be made, as 0, 1, …
+            columns, _ = table_head(files[0], file, options)
+        if columns == [*map(str, range(len(columns)))]:
+            options = replace(options, header="false")
     encodings: dict[str, str] = {}
     text: set[str] = set()
     while True:
