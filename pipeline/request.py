@@ -53,7 +53,10 @@ class Request:
         """The table that the data names; an empty one, where the pipeline takes none."""
         if not self._follows("source"):
             return Source(name="", uri="", fingerprint="", n_bytes=0, description="none, the pipeline takes no table")
-        return sources.resolve(self.settings.data, self.settings.label, self.settings.runs_dir / ".data")
+        written = {
+            name: self.given[name] for name in ("header", "names") if self._follows("label") and name in self.given
+        }
+        return sources.resolve(self.settings.data, self.settings.label, self.settings.runs_dir / ".data", **written)
 
     @cached_property
     def profile(self) -> tuple[str, str]:

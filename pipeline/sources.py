@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pipeline import RequestError, files, storage
 from pipeline.texts import shortened
 from steps.tables import fingerprints, globs
+from steps.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob
@@ -38,7 +39,7 @@ class Source:
     folder: Path | None = None  # that was named, with all the files below it
 
 
-def resolve(data: str, label: str, cache_dir: Path) -> Source:
+def resolve(data: str, label: str, cache_dir: Path, header: str = "", names: Sequence[str] = ()) -> Source:
     """Find the table that --data names and check what can be known before a run.
 
     Args:
@@ -46,6 +47,8 @@ def resolve(data: str, label: str, cache_dir: Path) -> Source:
             gs://bucket/object or a glob or folder of them, or bq://project.dataset.table.
         label: Column that the table must have.
         cache_dir: Folder where simulated and downloaded tables are kept.
+        header: Whether the first row of a text file names its columns, true or false; "" finds out.
+        names: Names of the columns of a file without a header.
 
     Raises:
         RequestError: there is no such table, or it cannot be one to learn from.
@@ -64,10 +67,10 @@ def resolve(data: str, label: str, cache_dir: Path) -> Source:
     if data == "covtype":
         return _covtype(label, cache_dir)
     if kind == "gs":
-        return _objects(data, label)
+        return _objects(data, ReadOptions(label, header, tuple(names)))
     if kind == "bq":
         return _bigquery_table(data, label)
-    return _local_files(data, label)
+    return _local_files(data, ReadOptions(label, header, tuple(names)))
 
 
 def upload(source: Source, bucket: str) -> tuple[Source, int]:
@@ -192,11 +195,11 @@ def _covtype(label: str, cache_dir: Path) -> Source:
         fold(public.frame).to_parquet(file, index=False)
 
     path = _once(cache_dir / version() / "covtype.parquet", write)
-    _check_label(label, _columns("covtype", path.open("rb")), "covtype")
+    _check_label(label, _columns("covtype", path.open("rb"), ReadOptions(label)), "covtype")
     return _of_files("covtype", str(path), (path,), "the public Covertype table, 581,012 rows")
 
 
-def _local_files(data: str, label: str) -> Source:
+def _local_files(data: str, options: ReadOptions) -> Source:
     pattern = os.path.abspath(os.path.expanduser(data))
     if not os.path.lexists(pattern) and _names_nothing(pattern):
         raise RequestError(
@@ -223,7 +226,8 @@ def _local_files(data: str, label: str) -> Source:
     try:
         for path in paths:
             name = data if len(paths) == 1 else f"{data}: {path.name}"
-            _check_label(label, [*_columns(name, path.open("rb")), *_partitions(path, folder)], name)
+            columns = _columns(name, path.open("rb"), options)
+            _check_label(options.label, [*columns, *_partitions(path, folder)], name)
         n_bytes = sum(path.stat().st_size for path in paths)
         many = f"{len(paths)} files, " if len(paths) > 1 else ""
         uri = pattern if is_glob else str(folder or paths[0].resolve())
@@ -239,7 +243,7 @@ def _names_nothing(pattern: str) -> bool:
         raise RequestError(f"--data: {error}") from None
 
 
-def _objects(data: str, label: str) -> Source:
+def _objects(data: str, options: ReadOptions) -> Source:
     bucket, name = storage.split(data)
     if not BUCKET.fullmatch(bucket) or not name.isprintable():
         raise RequestError(f"--data {data[:200]!r}: expected gs://bucket/object, or a glob or folder/ of objects.")
@@ -250,7 +254,7 @@ def _objects(data: str, label: str) -> Source:
         if blobs:
             storage.places(data, _names_in(uri, blobs), Path())
             mark = _fingerprint_of(blobs, uri)  # before an answer to a reading changes what is known of one
-            _check_label(label, _columns(data, blobs[0].open("rb")), data)
+            _check_label(options.label, _columns(data, blobs[0].open("rb"), options), data)
             n_bytes = sum(blob.size for blob in blobs)
     if not blobs:
         raise RequestError(f"--data {data}: there is no such object. List them with: gcloud storage ls {data[:200]}")
@@ -362,13 +366,13 @@ def _check_label(label: str, columns: list[str], data: str) -> None:
     )
 
 
-def _columns(name: str, file: BinaryIO) -> list[str]:
+def _columns(name: str, file: BinaryIO, options: ReadOptions) -> list[str]:
     """Return the names of a table's columns, having read its beginning."""
-    from steps.tables.csv_files import table_head
+    from steps.tables.reading import table_head
 
     with file:
         try:
-            names, has_rows = table_head(f"--data {name}", file)
+            names, has_rows = table_head(f"--data {name}", file, options)
         except ValueError as error:
             raise RequestError(str(error)) from None
     if not has_rows:

@@ -13,7 +13,13 @@ from steps.shipping import ships
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned(
-        "google-cloud-bigquery", "google-cloud-bigquery-storage", "google-crc32c", "numpy", "pandas", "pyarrow"
+        "google-cloud-bigquery",
+        "google-cloud-bigquery-storage",
+        "google-crc32c",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "python-calamine",
     ),
 )
 def prepare_data(

@@ -1,141 +1,91 @@
 """CSV files: how they are written, and their rows in blocks of whole records."""
 
 import codecs
-import contextlib
 import csv as python_csv
 import io
-import itertools
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import csv
 
-from steps.tables.files import compression_of, damage, first_bytes
+from steps.tables.dialects import Dialect, csv_dialect, long_fields, wrong_bytes
+from steps.tables.files import READ_ERRORS, damage, unpacked
+from steps.tables.options import NA_VALUES, ReadOptions
+from steps.tables.strangers import require_no_packed
 from steps.tables.types import require_distinct
 
 HEAD_BYTES = 1 << 20  # that tell how a file is written
+MOST_HEAD_BYTES = 1 << 28  # the same, where a row is longer
 BLOCK_BYTES = 1 << 25  # of text that are read at once
-# the words that pandas takes as missing; an empty cell always is
-NA_VALUES = (
-    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
-    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-)
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+MOST_LINES_NAMED = 5  # in a note
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """What the user says of how a table is written."""
-
-    label: str = ""  # the column of the classes
-    header: str = ""  # whether the first row names the columns, true or false; "" finds out
-    names: tuple[str, ...] = ()  # of the columns of a file without a header
-    na_values: tuple[str, ...] = NA_VALUES  # words that stand for a missing value in text files
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a CSV file is written."""
-
-    encoding: str
-    delimiter: str
-    decimal_point: str
-
-
-def csv_dialect(name: str, head: bytes, is_whole: bool) -> Dialect:
-    """Find how a CSV file is written from its beginning: its encoding, delimiter and decimal point.
-
-    The delimiter is that of comma, semicolon, tab and bar by which most rows have as many fields as the header. The
-    decimal comma is taken only beside another delimiter, where numbers such as 1,5 occur and none such as 1.5 or
-    1,234,567.
-
-    Args:
-        name: Name of the file, for messages.
-        head: Its first bytes, decompressed.
-        is_whole: Whether they are all of it.
+def csv_head(name: str, stream: BinaryIO, options: ReadOptions, encoding: str = "") -> tuple[Dialect, bytes, bool]:
+    """Return how a text file is written, its beginning with a whole row at least, and whether that is all of it.
 
     Raises:
-        ValueError: it is no text.
+        ValueError: it is no table.
     """
-    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-    if encoding == "utf-8" and b"\0" in head:
-        line = head[: head.index(b"\0")].count(b"\n") + 1
-        raise ValueError(
-            f"{name} has a NUL byte in line {line:,}: it is a binary file or was damaged. "
-            "A table is a CSV file with a header line, the same gzipped, or a Parquet file."
-        )
-    text = head.decode(encoding, "replace").removeprefix("\ufeff")
-    if not text.strip():
-        raise ValueError(f"{name} has only blank lines. A table needs a header line with the names of its columns.")
-    best, found = (0.0, 1), (",", [])
-    for delimiter in DELIMITERS:
-        rows = []
-        with contextlib.suppress(
-            python_csv.Error
-        ):  # a field longer than the module takes; the rows before it tell enough
-            rows.extend(itertools.islice(python_csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1000))
-        rows = [row for row in (rows if is_whole or len(rows) == 1000 else rows[:-1]) if row] or rows[:1]
-        n_fields = len(rows[0]) if rows else 1
-        score = (sum(len(row) == n_fields for row in rows) / max(len(rows), 1), n_fields)
-        if n_fields > 1 and score > best:
-            best, found = score, (delimiter, rows[1:])
-    delimiter, rows = found
-    decimal_point = "."
-    if delimiter != ",":
-        fields = {field.strip() for row in rows for field in row}
-        with_comma = any(re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", field) for field in fields)
-        with_point = any(re.fullmatch(r"[-+]?\d*\.\d+|[-+]?\d{1,3}(,\d{3}){2,}", field) for field in fields)
-        decimal_point = "," if with_comma and not with_point else "."
-    return Dialect(encoding, delimiter, decimal_point)
+    head, size = b"", HEAD_BYTES
+    while True:
+        head += stream.read(size - len(head))
+        is_whole = len(head) < size
+        if not head:
+            raise ValueError(f"{name} is empty, 0 bytes. Export it again, or leave it out.")
+        require_no_packed(name, head)
+        dialect = csv_dialect(name, head, is_whole, options, encoding)
+        if dialect.n_rows > 0 or is_whole:
+            return dialect, head, is_whole
+        if size >= MOST_HEAD_BYTES:
+            raise ValueError(f"{name} has no whole row in its first {size >> 20} MiB. A table has a row in each line.")
+        size *= 4
 
 
-def table_head(name: str, file: BinaryIO) -> tuple[list[str], bool]:
-    """Return the names of a table's columns and whether it has rows, having read the beginning of a file.
+def csv_names(name: str, stream: BinaryIO, options: ReadOptions) -> tuple[list[str], bool]:
+    """Return the names of the columns of a text file and whether it has rows, having read its beginning.
 
     Raises:
         ValueError: it is no table that can be read.
     """
-    magic = file.read(64)
-    file.seek(0)
-    try:
-        if magic[:4] == b"PAR1":
-            metadata = parquet.read_metadata(file)
-            return metadata.schema.to_arrow_schema().names, metadata.num_rows > 0
-        with pa.input_stream(file, compression=compression_of(name, magic)) as stream:
-            head = stream.read(HEAD_BYTES)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(damage(name, error)) from None
-    is_whole = len(head) < HEAD_BYTES
-    dialect = csv_dialect(name, head, is_whole)
-    try:
-        head = codecs.getincrementaldecoder(dialect.encoding)().decode(head).encode()
-    except UnicodeDecodeError:
-        head = head.decode("cp1252", "replace").encode()
-    head = head.removeprefix("\ufeff".encode())
-    end, open_at = record_end(head, dialect.delimiter)
+    dialect, head, is_whole = csv_head(name, stream, options)
+    if dialect.encoding == "utf-8":
+        head = head.removeprefix(codecs.BOM_UTF8)
+    else:
+        text = codecs.getincrementaldecoder(dialect.encoding)("replace").decode(head)
+        head = text.removeprefix("\ufeff").encode()
+    line = 1 + head.count(b"\n", 0, dialect.skipped)
+    head = head[dialect.skipped :]
+    end, open_at = record_end(head, dialect)
     if not is_whole:
         head = head[:end] or head
     elif open_at >= 0:
-        raise ValueError(open_quote(name, 1 + head.count(b"\n", 0, open_at)))
-    table = csv_table(name, head, dialect, None, (), 1)
-    require_distinct(name, table.column_names)
-    return table.column_names, table.num_rows > 0
+        raise ValueError(open_quote(name, line + head.count(b"\n", 0, open_at)))
+    require_distinct(name, dialect.columns)
+    if dialect.encoding == "utf-8":
+        head = head.decode("utf-8", "replace").encode()
+    return dialect.columns, bool(head.strip()) and csv_table(
+        name, head, dialect, (), line, options.na_values
+    ).num_rows > 0
 
 
-def record_end(block: bytes, delimiter: str) -> tuple[int, int]:
+def record_end(block: bytes, dialect: Dialect) -> tuple[int, int]:
     """Return where the last whole record of a CSV text ends, and where a quoted field is still open, -1 for nowhere."""
+    if dialect.escapes:
+        block = re.sub(rb"\\.", b"__", block, flags=re.DOTALL)
+    blanks = b" *" if dialect.spaces else b""
+    delimiter = dialect.delimiter.encode()
     newline = b"\n" if b"\n" in block else b"\r"
     if b'"' not in block:
         return block.rfind(newline) + 1, -1
     content = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(content == ord('"'))
     edges = np.zeros(256, bool)
-    edges[[ord(delimiter), 10, 13]] = True
+    edges[[*delimiter, *b"\r\n", *blanks[:1]]] = True
     doubled = np.diff(quotes) == 1
     opens = edges[content[quotes - 1]]
     opens[0] |= quotes[0] == 0
@@ -150,7 +100,7 @@ def record_end(block: bytes, delimiter: str) -> tuple[int, int]:
             end = block.rfind(newline, 0, end)
         return end + 1, open_at
     # quotes that open nothing, as in 5'11": fields are looked at one by one
-    field = re.compile(rb"(?:^|[\r\n" + re.escape(delimiter.encode()) + rb'])("[^"]*(?:""[^"]*)*("|\Z))')
+    field = re.compile(rb"(?:^|[\r\n" + re.escape(delimiter) + rb"])" + blanks + rb'("[^"]*(?:""[^"]*)*("|\Z))')
     quoted = [(found.start(1), found.end(1), found[2]) for found in field.finditer(block)]
     open_at = quoted[-1][0] if quoted and not quoted[-1][2] else -1
     end = block.rfind(newline, 0, open_at if open_at >= 0 else None)
@@ -170,8 +120,10 @@ def open_quote(path: str, line: int) -> str:
     )
 
 
-def csv_blocks(path: str, dialect: Dialect) -> Iterator[tuple[bytes, int]]:
-    """Yield the text of a CSV file in UTF-8 in blocks of whole records, each with the number of its first line.
+def csv_blocks(path: str, dialect: Dialect, notes: list[str]) -> Iterator[tuple[bytes, int]]:
+    """Yield the rows of a CSV file in UTF-8 in blocks of whole records, each with the number of its first line.
+
+    Bytes that are not UTF-8 are replaced in a text that has more letters of UTF-8, and noted.
 
     Raises:
         UnicodeDecodeError: it is not in the encoding of the dialect.
@@ -180,20 +132,25 @@ def csv_blocks(path: str, dialect: Dialect) -> Iterator[tuple[bytes, int]]:
     decoder = None
     if dialect.encoding != "utf-8":
         decoder = codecs.getincrementaldecoder(dialect.encoding)("replace")
-    rest, line, at_end = b"", 1, False
-    with pa.input_stream(path, compression=compression_of(path, first_bytes(path))) as stream:
+    repaired = Repaired(os.path.basename(path))
+    rest, line, at_end, is_begun = b"", 1, False, False
+    with unpacked(path, path) as stream:
         while not at_end:
             try:
                 read = stream.read(BLOCK_BYTES)
-            except OSError as error:
+            except READ_ERRORS as error:
                 raise ValueError(damage(path, error)) from None
             at_end = len(read) < BLOCK_BYTES
             if decoder:
                 read = decoder.decode(read, at_end).encode()
             rest += read
-            if line == 1:
-                rest = rest.removeprefix(b"\xef\xbb\xbf")
-            end, open_at = record_end(rest, dialect.delimiter)
+            if not is_begun:
+                if len(rest) < dialect.skipped and not at_end:
+                    continue
+                rest = rest.removeprefix(codecs.BOM_UTF8)
+                line += rest.count(b"\n", 0, dialect.skipped)
+                rest, is_begun = rest[dialect.skipped :], True
+            end, open_at = record_end(rest, dialect)
             if open_at >= 0 and (at_end or len(rest) - open_at > BLOCK_BYTES):
                 raise ValueError(open_quote(path, line + rest.count(b"\n", 0, open_at)))
             if at_end:
@@ -205,14 +162,87 @@ def csv_blocks(path: str, dialect: Dialect) -> Iterator[tuple[bytes, int]]:
                     "it was damaged, or is not a CSV file. Export it again."
                 )
             if not decoder and not block.isascii():
-                block.decode()
+                block = repaired.block(block, line)
             if block:
                 yield block, line
             line += block.count(b"\n")
+    notes += repaired.notes()
+
+
+@dataclass
+class Repaired:
+    """What of a text in UTF-8 is none."""
+
+    name: str
+    n_good: int = 0  # characters beyond ASCII
+    lines: list[int] = field(default_factory=list)  # with bytes that are not UTF-8
+
+    def block(self, block: bytes, line: int) -> bytes:
+        """Return a block in UTF-8.
+
+        Args:
+            block: The block.
+            line: Number of its first line.
+
+        Raises:
+            UnicodeDecodeError: more of the text is not UTF-8 than is.
+        """
+        try:
+            block.decode()
+            self.n_good += int((np.frombuffer(block, np.uint8) >= 0xC0).sum())
+            return block
+        except UnicodeDecodeError as error:
+            text = block.decode("utf-8", "surrogateescape")
+            n_bad, n_good = wrong_bytes(block)
+            self.n_good += n_good
+            if len(self.lines) + n_bad > self.n_good:
+                raise error
+            places = (found.start() for found in re.finditer("[\udc80-\udcff]", text))
+            self.lines += [line + text.count("\n", 0, place) for place in places]
+            return block.decode("utf-8", "replace").encode()
+
+    def notes(self) -> list[str]:
+        """Say which lines had other bytes."""
+        lines = [*dict.fromkeys(self.lines)]
+        if not lines:
+            return []
+        shown = ", ".join(f"{line:,}" for line in lines[:MOST_LINES_NAMED])
+        more = f" and {len(lines) - MOST_LINES_NAMED:,} more" if len(lines) > MOST_LINES_NAMED else ""
+        return [
+            f"{self.name} is UTF-8 but for bytes in line{'s' if len(lines) > 1 else ''} {shown}{more}, read as \ufffd; "
+            "as pd.read_csv(…, encoding_errors='replace')"
+        ]
+
+
+def plain(block: bytes, dialect: Dialect) -> bytes:
+    """Return rows as they are written where nothing is said; each ends in the line that it ended in."""
+    text = block.decode()
+    if dialect.comment:
+        text = re.sub(rf"(?m)^{re.escape(dialect.comment)}.*", "", text)
+    if dialect.delimiter == " ":
+        text = re.sub(r'(?m)("(?:[^"]|"")*")|^[ \t]+|[ \t]+$', lambda found: found[1] or "", text)
+        text = re.sub(r'("(?:[^"]|"")*")|[ \t]+', lambda found: found[1] or "\t", text)
+    if not (dialect.spaces or dialect.escapes):
+        return text.encode()
+    how = {"skipinitialspace": bool(dialect.spaces)}
+    if dialect.escapes:
+        text, how["escapechar"] = text.replace(r"\N", r"\\N"), "\\"
+    written = io.StringIO(newline="")
+    rows = python_csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter, **how)
+    if dialect.spaces == "around":
+        rows = ([cell.rstrip(" ") for cell in row] for row in rows)
+    with long_fields():
+        python_csv.writer(written, delimiter=dialect.delimiter, lineterminator="\n").writerows(rows)
+    return written.getvalue().encode()
 
 
 def csv_table(
-    path: str, block: bytes, dialect: Dialect, names: list[str] | None, text: Collection[str], line: int
+    path: str,
+    block: bytes,
+    dialect: Dialect,
+    text: Collection[str],
+    line: int,
+    na_values: Collection[str] = NA_VALUES,
 ) -> pa.Table:
     """Read the text of whole records.
 
@@ -220,23 +250,28 @@ def csv_table(
         path: Name of the file, for messages.
         block: The text in UTF-8.
         dialect: How it is written.
-        names: Names of the columns; None where the first record holds them.
         text: Columns to read as text; those of the others are found by Arrow, text of few values as categories.
         line: Number of its first line in the file.
+        na_values: Words that stand for a missing value, beside the empty cell.
 
     Raises:
         ValueError: a row has more or fewer fields than the header; the message names the line.
     """
+    if not dialect.is_plain:
+        block = plain(block, dialect)
     if not block.endswith((b"\n", b"\r")):
         block += b"\n"
     convert = csv.ConvertOptions(
+        null_values=["", *na_values],
         strings_can_be_null=True,
         null_values=["", *NA_VALUES],
         auto_dict_encode=True,
         auto_dict_max_cardinality=254,
         decimal_point=dialect.decimal_point,
         column_types=dict.fromkeys(text, pa.string()),
+        include_columns=dialect.columns if len(dialect.columns) < len(dialect.names) else None,
     )
+    delimiter = "\t" if dialect.delimiter == " " else dialect.delimiter
     wrong: list[csv.InvalidRow] = []
 
     def read(
@@ -244,8 +279,8 @@ def csv_table(
     ) -> pa.Table:
         return csv.read_csv(
             pa.BufferReader(block),
-            csv.ReadOptions(column_names=names, use_threads=threads, block_size=size),
-            csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=b'"' in block, invalid_row_handler=keep),
+            csv.ReadOptions(column_names=dialect.names, use_threads=threads, block_size=size),
+            csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in block, invalid_row_handler=keep),
             convert,
         )
 
@@ -273,7 +308,9 @@ def csv_table(
     )
 
 
-def csv_tables(path: str, encoding: str | None, text: set[str], notes: list[str]) -> Iterator[tuple[pa.Table, int]]:
+def csv_tables(
+    path: str, options: ReadOptions, encoding: str, text: Collection[str], notes: list[str]
+) -> Iterator[tuple[pa.Table, int]]:
     """Yield the rows of a CSV file as tables, each with the length of its text, and note how the file is written.
 
     Raises:
@@ -281,26 +318,15 @@ def csv_tables(path: str, encoding: str | None, text: set[str], notes: list[str]
         ValueError: it is no table that can be read.
     """
     try:
-        with pa.input_stream(path, compression=compression_of(path, first_bytes(path))) as stream:
-            head = stream.read(HEAD_BYTES)
-    except OSError as error:
+        with unpacked(path, path) as stream:
+            dialect, _, _ = csv_head(path, stream, options, encoding)
+    except READ_ERRORS as error:
         raise ValueError(damage(path, error)) from None
-    dialect = csv_dialect(path, head, len(head) < HEAD_BYTES)
-    name = os.path.basename(path)
-    if encoding:
-        dialect = replace(dialect, encoding=encoding)
-        notes.append(f"{name} is not UTF-8: read as Windows-1252 (Latin-1)")
-    elif dialect.encoding != "utf-8":
-        notes.append(f"{name} is UTF-16")
-    if dialect.delimiter != ",":
-        what = DELIMITERS[dialect.delimiter]
-        decimal = ", numbers with a decimal comma" if dialect.decimal_point == "," else ""
-        notes.append(f"{name}: columns separated by {what}{decimal}")
-    names = None
-    for block, line in csv_blocks(path, dialect):
-        columns = [] if names is None else names
-        table = csv_table(path, block, dialect, names, text if names is None else text & {*columns}, line)
-        if names is None:
-            names = table.column_names
-            require_distinct(path, names)
-        yield table, len(block)
+    notes += dialect.notes
+    require_distinct(path, dialect.columns)
+    text, is_empty = {*text} & {*dialect.columns}, True
+    for block, line in csv_blocks(path, dialect, notes):
+        yield csv_table(path, block, dialect, text, line, options.na_values), len(block)
+        is_empty = False
+    if is_empty:
+        yield pa.table({name: pa.nulls(0) for name in dialect.columns}), 0

@@ -2,31 +2,38 @@
 
 import contextlib
 import errno
+import lzma
 import os
 import stat
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from steps.tables.globs import named
+from steps.tables.strangers import require_no_stranger
 
-PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-# what is no table, by its first bytes
-OTHERS = {
-    b"PK\x03\x04": "an Excel workbook or a zip archive",
-    b"\xfd7zXZ\0": "compressed with xz",
-    b"BZh": "compressed with bzip2",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"%PDF": "a PDF",
-    b"ORC": "an ORC file",
-    b"Obj\x01": "an Avro file",
-    b"ARROW1": "an Arrow file",
-    b"\x89HDF": "an HDF5 file",
-    b"SQLite": "an SQLite database",
-    b"\x7fELF": "a program, a binary file",
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\0": "xz",
+    b"PK\x03\x04": "zip",
 }
+# what is read by a library of its own, by its first bytes
+FORMATS = {
+    b"PAR1": "parquet",
+    b"ARROW1": "arrow",
+    b"FEA1": "arrow",
+    b"\xff\xff\xff\xff": "arrow",  # a stream
+    b"ORC": "orc",
+    b"\xd0\xcf\x11\xe0": "excel",  # until 2003
+}
+# that a file that is cut short or damaged ends in
+READ_ERRORS = (pa.ArrowException, OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -130,23 +137,84 @@ def is_parquet(path: str) -> bool:
 
 
 def compression_of(name: str, magic: bytes) -> str | None:
-    """Return what a CSV file is compressed with by its first bytes: gzip, zstd or None.
+    """Return what a text file is packed with by its first bytes: gzip, zstd, bz2, xz, zip or None.
 
     Raises:
         ValueError: the bytes are those of a file that is no table.
     """
     if not magic:
         raise ValueError(f"{name} is empty, 0 bytes. Export it again, or leave it out.")
-    for start, codec in PACKED.items():
-        if magic.startswith(start):
-            return codec
-    for start, what in OTHERS.items():
-        if magic.startswith(start):
-            raise ValueError(
-                f"{name} is {what}. A table is a CSV file with a header line, plain or compressed with gzip or zstd, "
-                "or a Parquet file; export it as one of these."
-            )
-    return None
+    require_no_stranger(name, magic)
+    return next((codec for start, codec in PACKED.items() if magic.startswith(start)), None)
+
+
+def format_of(name: str, file: BinaryIO) -> str:
+    """Return what a file is: parquet, arrow, orc, excel, or text, which may be packed.
+
+    Raises:
+        ValueError: it is no table.
+    """
+    magic = file.read(64)
+    file.seek(0)
+    is_zip = compression_of(name, magic) == "zip"
+    found = next((kind for start, kind in FORMATS.items() if magic.startswith(start)), "text")
+    if found == "orc" and magic[3:4] in (b",", b";", b"\t", b"|", b"_"):  # the beginning of a header
+        found = "text"
+    if is_zip:
+        with _zip(name, file) as archive:
+            names = archive.namelist()
+        file.seek(0)
+        is_book = any(inside.startswith("xl/workbook.") for inside in names)
+        is_book |= {"content.xml", "mimetype"} <= {*names}  # of OpenDocument
+        found = "excel" if is_book else "text"
+    return found
+
+
+@contextlib.contextmanager
+def unpacked(name: str, file: BinaryIO | str) -> Iterator[BinaryIO]:
+    """Open a text file, packed or not, by its path or where it is open.
+
+    Raises:
+        ValueError: it is a zip archive of more than one file.
+    """
+    magic = first_bytes(file) if isinstance(file, str) else file.read(64)
+    if not isinstance(file, str):
+        file.seek(0)
+    codec = compression_of(name, magic)
+    if codec == "zip":
+        with _zip(name, file) as archive, archive.open(_only_file(name, archive)) as stream:
+            yield stream
+    elif codec == "xz":
+        with lzma.open(file) as stream:
+            yield stream
+    else:
+        with pa.input_stream(file, compression=codec) as stream:
+            yield stream
+
+
+def _zip(name: str, file: BinaryIO | str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(damage(name, error)) from None
+
+
+def _only_file(name: str, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """Return the one file of an archive, beside those that a Mac adds."""
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    inside = [entry for entry in entries if not entry.filename.startswith(("__MACOSX/", ".")) or len(entries) == 1]
+    if len(inside) == 1 and not inside[0].flag_bits & 1:
+        return inside[0]
+    if len(inside) == 1:
+        raise ValueError(f"{name} is a zip archive with a password. Unpack it, and name the file in it.")
+    names = [entry.filename for entry in inside]
+    if any(inside_name.startswith(("word/", "ppt/")) for inside_name in names):
+        raise ValueError(f"{name} is a text document or slides, no table. Export the table in it as CSV.")
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    raise ValueError(
+        f"{name} is a zip archive of {len(names):,} files: {shown or 'none'}. A table is one file in it; "
+        "unpack it, and name one, or several by a glob."
+    )
 
 
 def damage(name: str, error: Exception) -> str:
@@ -154,7 +222,7 @@ def damage(name: str, error: Exception) -> str:
     if getattr(error, "errno", None) == errno.ENOSPC:
         raise error  # it is the disk, not the file
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    if "runcated" in reason or "magic bytes not found" in reason or "footer" in reason:
+    if "runcated" in reason or "magic bytes not found" in reason or "footer" in reason or "zip file" in reason:
         reason = f"it was cut short or is damaged ({reason})"
     elif getattr(error, "errno", None):
         reason = error.strerror or reason
@@ -170,7 +238,7 @@ def damage_told(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except READ_ERRORS as error:
         raise ValueError(damage(name, error)) from error
 
 

@@ -1,18 +1,33 @@
-"""Any table as one Arrow dataset: CSV in its dialects, compressed or not, Parquet files and folders; in blocks."""
+"""Any table as one Arrow dataset: text in its dialects, Parquet files and folders, workbooks and more; in blocks."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
 
 import pyarrow as pa
 from pyarrow import dataset, parquet
 
-from steps.tables.csv_files import ReadOptions, csv_tables
-from steps.tables.files import FileMark, damage, file_marks, is_parquet, local_path, table_files
+from steps.tables.csv_files import csv_names, csv_tables
+from steps.tables.files import (
+    READ_ERRORS,
+    FileMark,
+    damage,
+    file_marks,
+    format_of,
+    is_parquet,
+    local_path,
+    table_files,
+    unpacked,
+)
 from steps.tables.fingerprints import require_same_files
+from steps.tables.json_files import is_json, json_names, json_tables
+from steps.tables.options import ReadOptions
+from steps.tables.other_files import arrow_tables, excel_table, orc_tables
 from steps.tables.types import conformed, different_columns, one_schema, require_distinct
 
 AS_FOUND = ReadOptions()
+JSON_BYTES = 1000  # that tell whether a text is JSON
 BATCH_ROWS = 1 << 18  # of a Parquet file that are read at once
 
 
@@ -35,17 +50,17 @@ def open_table(
     in_memory: int = 1 << 28,
     fingerprint: str = "",
 ) -> Table:
-    """Open a table of CSV or Parquet files as one Arrow dataset, in the order of the files and their rows.
+    """Open a table as one Arrow dataset, in the order of the files and their rows.
 
-    CSV is read in blocks; what is more than fits into memory is put into the folder as Parquet. A column has the type
+    Text is read in blocks; what is more than fits into memory is put into the folder as Parquet. A column has the type
     that all of its values have; where they differ, it is text as it stands in the file.
 
     Args:
-        source: Path or glob of CSV or Parquet files, here or gs://…, or a folder of Parquet files.
+        source: Path or glob of files, here or gs://…, or a folder of Parquet files.
         folder: Folder for what does not fit into memory; it must stay while the table is used.
         options: What is said of how text files are written.
         most_bytes: Read no more text than this and take it for the whole; 0 reads all.
-        in_memory: Keep no more bytes of CSV files' rows in memory.
+        in_memory: Keep no more bytes of rows in memory but those of Parquet files.
         fingerprint: What its files must have; a text of another form than pipeline.sources gives is not compared.
 
     Raises:
@@ -61,7 +76,7 @@ def open_table(
     if len(of_parquet) == len(files):
         table = _parquet_table(source, list(schemas.values()), files, most_bytes)
     else:
-        table = _read_table(files, {*of_parquet}, folder, most_bytes, in_memory)
+        table = _read_table(files, options, folder, most_bytes, in_memory)
     table.files = marks
     return table
 
@@ -99,8 +114,13 @@ def _parquet_table(source: str, schemas: list[pa.Schema], files: list[str], most
     return table
 
 
-def _read_table(files: list[str], of_parquet: set[str], folder: str, most_bytes: int, in_memory: int) -> Table:
-    """Read files of which some are CSV, again where a later block shows that one was taken for what it is not."""
+def _read_table(files: list[str], options: ReadOptions, folder: str, most_bytes: int, in_memory: int) -> Table:
+    """Read files of which some are not Parquet, again where one proves not to be what it was taken for."""
+    if len(files) > 1 and options.label.isdecimal() and not options.header:
+        with open(files[0], "rb") as file:  # all are written as the first: its names may be made, as 0, 1, …
+            columns, _ = table_head(files[0], file, options)
+        if columns == [*map(str, range(len(columns)))]:
+            options = replace(options, header="false")
     encodings: dict[str, str] = {}
     text: set[str] = set()
     while True:
@@ -108,10 +128,9 @@ def _read_table(files: list[str], of_parquet: set[str], folder: str, most_bytes:
         schemas, notes, is_part, n_bytes, n_read = [], [], False, 0, 0
         try:
             for path in files:
-                of_csv = path not in of_parquet
-                tables = csv_tables(path, encodings.get(path), text, notes) if of_csv else _parquet_batches(path)
-                for table, n_text in tables:
-                    schemas.append(table.schema.remove_metadata())
+                of_file = []
+                for table, n_text in _tables(path, options, encodings.get(path, ""), text, notes):
+                    of_file.append(table.schema.remove_metadata())
                     n_bytes += table.nbytes
                     pieces.append(table)
                     if n_bytes > in_memory:
@@ -120,26 +139,101 @@ def _read_table(files: list[str], of_parquet: set[str], folder: str, most_bytes:
                     is_part = 0 < most_bytes <= n_read
                     if is_part:
                         break
+                schemas.append(of_file)
                 if is_part:
                     break
         except UnicodeDecodeError:
             encodings[path] = "cp1252"  # what spreadsheets write; Latin-1 but for a few characters
             continue
-        schema, mixed = one_schema(schemas)
+        schema, mixed = one_schema([found for of_file in schemas for found in of_file])
         if mixed <= text:
             break
         text |= mixed
-    notes += different_columns(files, schemas) if len(files) > 1 else []
+    if len(files) > 1:
+        notes += different_columns(files, [one_schema(of_file)[0] for of_file in schemas])
     if any(isinstance(piece, str) for piece in pieces):
         return Table(dataset.dataset(pieces, schema=schema, format="parquet"), notes=notes, is_part=is_part)
     whole = pa.concat_tables([conformed(piece, schema) for piece in pieces])
     return Table(dataset.dataset(whole), notes=notes, is_part=is_part)
 
 
+def _tables(
+    path: str, options: ReadOptions, encoding: str, text: Collection[str], notes: list[str]
+) -> Iterator[tuple[pa.Table, int]]:
+    """Yield the rows of a file as tables, each with its size in bytes, and note how the file is written.
+
+    Raises:
+        UnicodeDecodeError: it is text that is not UTF-8, and no other encoding was given.
+        ValueError: it is no table that can be read.
+    """
+    with open(path, "rb") as file:
+        kind = format_of(path, file)
+        if kind == "text":
+            if _is_json(path):
+                yield from json_tables(path, text, notes)
+            else:
+                yield from csv_tables(path, options, encoding, text, notes)
+        elif kind == "excel":
+            table = excel_table(path, file, options, text, notes)
+            yield table, table.nbytes
+        elif kind == "parquet":
+            yield from _parquet_batches(path)
+        else:
+            for table in (arrow_tables if kind == "arrow" else orc_tables)(path, file):
+                require_distinct(path, table.column_names)
+                yield table, table.nbytes
+
+
+def table_head(name: str, file: BinaryIO, options: ReadOptions = AS_FOUND) -> tuple[list[str], bool]:
+    """Return the names of a table's columns and whether it has rows, having read the beginning of a file.
+
+    Raises:
+        ValueError: it is no table that can be read.
+    """
+    kind = format_of(name, file)
+    try:
+        if kind == "parquet":
+            metadata = parquet.read_metadata(file)
+            return metadata.schema.to_arrow_schema().names, metadata.num_rows > 0
+        if kind == "excel":
+            table = excel_table(name, file, options, (), [])
+            return table.column_names, table.num_rows > 0
+        if kind != "text":
+            tables = (arrow_tables if kind == "arrow" else orc_tables)(name, file)
+            return next(tables).column_names, any(table.num_rows for table in tables)
+        with unpacked(name, file) as stream:
+            begun = Begun(stream.read(JSON_BYTES), stream)
+            return json_names(name, begun) if is_json(begun.begin) else csv_names(name, begun, options)
+    except READ_ERRORS as error:
+        raise ValueError(damage(name, error)) from None
+
+
+@dataclass
+class Begun:
+    """A stream of which the beginning was read to see what it is."""
+
+    begin: bytes
+    stream: BinaryIO
+
+    def read(self, size: int) -> bytes:
+        part, self.begin = self.begin[:size], self.begin[size:]
+        return part + self.stream.read(size - len(part))
+
+
+def _is_json(path: str) -> bool:
+    try:
+        with unpacked(path, path) as stream:
+            return is_json(stream.read(JSON_BYTES))
+    except READ_ERRORS as error:
+        raise ValueError(damage(path, error)) from None
+
+
 def _parquet_batches(path: str) -> Iterator[tuple[pa.Table, int]]:
     """Yield the rows of a Parquet file as tables, each with its size in bytes."""
     try:
-        for batch in parquet.ParquetFile(path).iter_batches(BATCH_ROWS):
+        reader = parquet.ParquetFile(path)
+        yield reader.schema_arrow.empty_table(), 0
+        for batch in reader.iter_batches(BATCH_ROWS):
             yield pa.Table.from_batches([batch]), batch.nbytes
     except (pa.ArrowException, OSError) as error:
         raise ValueError(damage(path, error)) from None

@@ -42,6 +42,7 @@ def test_imports_of_the_shipped_source_are_installed_by_the_step(step):
         "sklearn": "scikit-learn",
         "google": "google-cloud-bigquery",
         "google_crc32c": "google-crc32c",
+        "python_calamine": "python-calamine",
     }
     imported = set()
     for node in (node for text in sources(step).values() for node in ast.walk(ast.parse(text))):

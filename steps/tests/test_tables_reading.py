@@ -8,7 +8,8 @@ import pytest
 from pyarrow import parquet
 from pyarrow.csv import write_csv
 
-from steps.tables.csv_files import csv_dialect, record_end
+from steps.tables.csv_files import record_end
+from steps.tables.dialects import Dialect, csv_dialect
 from steps.tables.reading import open_table
 from steps.tables.types import one_schema
 
@@ -53,11 +54,11 @@ def test_a_record_ends_where_python_s_own_reader_ends_it(names):
     text = "".join(f"{first},{second}\n" for first, second in (names, names[::-1], names))
     rows = [*csv.reader(io.StringIO(text, newline=""))]
     for length in range(len(text) + 1):
-        end, open_at = record_end(text[:length].encode(), ",")
+        end, open_at = record_end(text[:length].encode(), Dialect("utf-8", ","))
         whole = [*csv.reader(io.StringIO(text[:end], newline=""))]
         assert whole == rows[: len(whole)]
         assert open_at < 0 or text[open_at] == '"'
-    assert record_end(text.encode(), ",") == (len(text), -1)
+    assert record_end(text.encode(), Dialect("utf-8", ",")) == (len(text), -1)
 
 
 def test_blocks_read_one_after_another_give_what_one_reading_gives(tmp_path):

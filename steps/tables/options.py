@@ -1,0 +1,19 @@
+"""What the user says of how a table is written."""
+
+from dataclasses import dataclass
+
+# the words that pandas takes as missing; an empty cell always is
+NA_VALUES = (
+    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user says of how a table is written."""
+
+    label: str = ""  # the column of the classes
+    header: str = ""  # whether the first row names the columns, true or false; "" finds out
+    names: tuple[str, ...] = ()  # of the columns of a file without a header
+    na_values: tuple[str, ...] = NA_VALUES  # words that stand for a missing value in text files
