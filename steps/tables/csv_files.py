@@ -264,7 +264,6 @@ def csv_table(
     convert = csv.ConvertOptions(
         null_values=["", *na_values],
         strings_can_be_null=True,
-        null_values=["", *NA_VALUES],
         auto_dict_encode=True,
         auto_dict_max_cardinality=254,
         decimal_point=dialect.decimal_point,
@@ -326,7 +325,8 @@ def csv_tables(
     require_distinct(path, dialect.columns)
     text, is_empty = {*text} & {*dialect.columns}, True
     for block, line in csv_blocks(path, dialect, notes):
-        yield csv_table(path, block, dialect, text, line, options.na_values), len(block)
+        table = csv_table(path, block, dialect, text, line, options.na_values)
+        yield table.replace_schema_metadata({"decimal": dialect.decimal_point}), len(block)
         is_empty = False
     if is_empty:
         yield pa.table({name: pa.nulls(0) for name in dialect.columns}), 0

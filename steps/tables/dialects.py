@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from steps.cells import PATTERNS, is_marker
 from steps.tables.headers import UNREAD, Header, find_header, looks_like_values
 from steps.tables.options import ReadOptions
 from steps.tables.strangers import require_table
@@ -77,8 +78,8 @@ def csv_dialect(
     """Find how a text file is written from its beginning: encoding, delimiter, decimal point, header, and the like.
 
     The delimiter is that of comma, semicolon, tab and bar by which most rows have as many fields as the header, or
-    blanks where none does. The decimal comma is taken only beside another delimiter, where numbers such as 1,5 occur
-    and none such as 1.5 or 1,234,567.
+    blanks where none does. The decimal mark is that of most columns of numbers; a column that has another one is text,
+    which is read by itself later.
 
     Args:
         name: Name of the file, for messages.
@@ -340,12 +341,16 @@ def _spaces(rows: list[list[str]], delimiter: str, label: str) -> str:
 
 
 def _decimal_point(rows: list[list[str]], delimiter: str) -> str:
+    """Return the mark that most columns of decimal numbers have; one that fits both tells nothing."""
     if delimiter == ",":
         return "."
-    fields = {field.strip() for row in rows for field in row}
-    with_comma = any(re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", field) for field in fields)
-    with_point = any(re.fullmatch(r"[-+]?\d*\.\d+|[-+]?\d{1,3}(,\d{3}){2,}", field) for field in fields)
-    return "," if with_comma and not with_point else "."
+    votes = {",": 0, ".": 0}
+    for cells in zip(*rows, strict=False):
+        texts = {cell.strip() for cell in cells if not is_marker(cell)}
+        fits = {mark: all(PATTERNS[mark].fullmatch(text) for text in texts) for mark in votes}
+        if fits[","] != fits["."] and any("," in text or "." in text for text in texts):
+            votes["," if fits[","] else "."] += 1
+    return "," if votes[","] > votes["."] else "."
 
 
 def _notes(name: str, dialect: Dialect, header: Header, facts: list[str], n_skipped: int, has_mark: bool) -> list[str]:

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from steps.tables.cells import cells_column
 from steps.tables.dialects import encoding_of
 from steps.tables.files import READ_ERRORS, damage, unpacked
+from steps.tables.python_values import cells_column
 
 BLOCK_BYTES = 1 << 22  # of text that are read at once
 BATCH_RECORDS = 50_000

@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 
-# the words that pandas takes as missing; an empty cell always is
-NA_VALUES = (
-    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
-    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-)
+from steps.cells import NA_VALUES
 
 
 @dataclass(frozen=True)

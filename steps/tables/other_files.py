@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from pyarrow import feather, ipc, orc
 
-from steps.tables.cells import cells_column
 from steps.tables.dialects import below_titles
 from steps.tables.files import READ_ERRORS, damage
 from steps.tables.headers import UNREAD, find_header
 from steps.tables.options import ReadOptions
+from steps.tables.python_values import cells_column
 from steps.tables.types import require_distinct
 
 

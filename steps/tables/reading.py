@@ -125,12 +125,14 @@ def _read_table(files: list[str], options: ReadOptions, folder: str, most_bytes:
     text: set[str] = set()
     while True:
         pieces: list[pa.Table | str] = []
-        schemas, notes, is_part, n_bytes, n_read = [], [], False, 0, 0
+        schemas, notes, is_part, n_bytes, n_read, decimal = [], [], False, 0, 0, "."
         try:
             for path in files:
                 of_file = []
                 for table, n_text in _tables(path, options, encodings.get(path, ""), text, notes):
-                    of_file.append(table.schema.remove_metadata())
+                    decimal = "," if (table.schema.metadata or {}).get(b"decimal") == b"," else decimal
+                    table = table.replace_schema_metadata(None)
+                    of_file.append(table.schema)
                     n_bytes += table.nbytes
                     pieces.append(table)
                     if n_bytes > in_memory:
@@ -152,9 +154,10 @@ def _read_table(files: list[str], options: ReadOptions, folder: str, most_bytes:
     if len(files) > 1:
         notes += different_columns(files, [one_schema(of_file)[0] for of_file in schemas])
     if any(isinstance(piece, str) for piece in pieces):
-        return Table(dataset.dataset(pieces, schema=schema, format="parquet"), notes=notes, is_part=is_part)
+        of_pieces = dataset.dataset(pieces, schema=schema, format="parquet")
+        return Table(of_pieces, notes=notes, is_part=is_part, decimal=decimal)
     whole = pa.concat_tables([conformed(piece, schema) for piece in pieces])
-    return Table(dataset.dataset(whole), notes=notes, is_part=is_part)
+    return Table(dataset.dataset(whole), notes=notes, is_part=is_part, decimal=decimal)
 
 
 def _tables(

@@ -106,7 +106,7 @@ def csv_texts(draw) -> str:
         share, marker = draw(st.sampled_from([0, 0, 0.1, 0.6])), draw(st.sampled_from(MARKERS))
         columns[name] = [marker if random.random() < share else cell for cell in cells]
     columns["kind"] = [["cat", "dog", "emu"][i] for i in random.integers(3, size=n)]
-    if False and draw(st.booleans()):  # as pandas writes an index
+    if draw(st.booleans()):  # as pandas writes an index
         columns = {"": [str(i % 5) for i in range(n)]} | columns
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -188,9 +188,8 @@ def test_index_of_a_parquet_file_is_a_column_of_raw_rows(tmp_path):
 
 def test_points_between_thousands_that_were_read_as_decimal_points_are_refused(tmp_path):
     people = np.random.default_rng(0).integers(1000, 99_999, N)
-    lines = [f"{p:,};{'1,5' if p % 2 else '2,25'};{'big' if p > 50_000 else 'small'}" for p in people]
-    text = "people;share;kind\n" + "\n".join(lines).replace(",", ".").replace("1.5", "1,5").replace("2.25", "2,25")
-    (tmp_path / "table.csv").write_text(text + "\n")
+    lines = [f"{p:,}".replace(",", ".") + f";{p % 9},5;{'big' if p > 50_000 else 'small'}" for p in people]
+    (tmp_path / "table.csv").write_text("\n".join(["people;share;kind", *lines, ""]))
     model, prepared = train(tmp_path / "table.csv", tmp_path)
     assert prepared["people"].tolist() == people.tolist()
     as_written = pd.read_csv(tmp_path / "table.csv", sep=";", decimal=",", thousands=".")
@@ -212,7 +211,7 @@ def test_model_says_where_a_batch_has_lost_what_training_knew(tmp_path):
         assert (model.predict(right) == right["kind"]).all()
 
     ids = np.array(["x", *(str(2**60 + i) for i in range(3))])[np.random.default_rng(0).integers(4, size=N)]
-    path, raw = table(tmp_path, id=ids, kind=np.where(ids == ids.max(), "cat", "dog"))
+    path, raw = table(tmp_path, id=ids, kind=np.where(ids == str(2**60), "cat", "dog"))
     model, _ = train(path, tmp_path)
     with pytest.warns(UserWarning, match="'id' holds floating-point numbers above 2\\^53: its categories have lost"):
         model.predict(raw.assign(id=pd.to_numeric(raw["id"], errors="coerce").astype(float)))
