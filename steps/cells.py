@@ -1,17 +1,21 @@
 """What a cell means: one definition for the table that a model is trained on and for the rows that it predicts.
 
-prepare_data reads the text of a file by it, and so does RawRows, a model's first step.
+prepare_data reads the text of a file by it, and so does RawRows, a model's first step. numpy and pandas are imported
+where they are needed, since the command line reads the beginning of a file by it, too.
 """
+
+from __future__ import annotations
 
 import math
 import re
 import warnings
 from collections.abc import Sequence
 from datetime import time
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-from pandas.tseries.api import guess_datetime_format
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 # the words that pandas takes as missing in text files; an empty cell always is
 NA_VALUES = (
@@ -146,6 +150,9 @@ def _numbers(texts: list[str], decimal: str) -> dict[str, str] | None:
 def _dates(texts: list[str]) -> dict[str, str] | None:
     if not all(any(c.isdigit() for c in text) and 6 <= len(text) <= 40 for text in texts):
         return None
+    import pandas as pd
+    from pandas.tseries.api import guess_datetime_format
+
     tried = []
     with warnings.catch_warnings(action="ignore"):
         for text in texts[:20]:
@@ -162,6 +169,8 @@ def read_values(values: Sequence[object], reading: dict[str, str]) -> np.ndarray
     Returns:
         Numbers, truth values (1 and 0), seconds of times and durations as float64; moments as datetime64[us, UTC].
     """
+    import numpy as np
+
     kind = reading["kind"]
     if kind == "date":
         return _moments(values, reading.get("format", "ISO8601"))
@@ -177,6 +186,8 @@ def read_values(values: Sequence[object], reading: dict[str, str]) -> np.ndarray
 
 
 def _moments(values: Sequence[object], format_: str) -> pd.Series:
+    import pandas as pd
+
     texts = pd.Series([value.strip() if isinstance(value, str) else None for value in values], dtype="str")
     others = pd.Series([None if isinstance(value, (str, int, float)) else value for value in values], dtype=object)
     with warnings.catch_warnings(action="ignore"):
@@ -187,6 +198,8 @@ def _moments(values: Sequence[object], format_: str) -> pd.Series:
 def _seconds(value: object) -> float:
     """Return the seconds of a time of day or of a duration."""
     if isinstance(value, str):
+        import pandas as pd
+
         seconds = time_of(value)
         return seconds if seconds == seconds else pd.to_timedelta(value, errors="coerce").total_seconds()
     if hasattr(value, "total_seconds"):
@@ -205,19 +218,17 @@ def _float(value: object) -> float:
 
 def category_of(value: object) -> object:
     """Return the one text of a category, however a batch was read: "5", 5 and 5.0 are one; None for a missing value."""
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
+    if isinstance(value, bool):
+        return str(value)
     if isinstance(value, str):
         text = value.strip()
         if PLAIN.fullmatch(text):
             number = float(text)
             return str(int(text)) if text.lstrip("+-").isdigit() else _number_text(number)
         return {"true": "True", "false": "False", "": None}.get(text.casefold(), value)
-    if isinstance(value, (int, np.integer)):
-        return str(int(value))
-    if isinstance(value, (float, np.floating)):
-        return None if math.isnan(value) else _number_text(float(value))
-    return None if value is None or value is pd.NaT or value is pd.NA else str(value)
+    if isinstance(value, float):
+        return None if math.isnan(value) else _number_text(value)
+    return None if value is None else str(value)
 
 
 def _number_text(number: float) -> str:

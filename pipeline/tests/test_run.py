@@ -150,7 +150,7 @@ def test_columns_are_left_out_or_stay_as_asked(local_run, rows, tmp_path):
     assert "note: 'copy' is left out: as asked" in done.err
     assert done.record["parameters"]["drop"] == ["copy", "Aspect"]
     assert done.record["metrics"]["accuracy"] < 1
-    learned = {*joblib.load(done.record["model"])[0].cols}
+    learned = {*joblib.load(done.record["model"])[0].columns}
     assert learned == {*rows} - {"Cover_Type", "copy", "Aspect"}
 
 
