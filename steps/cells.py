@@ -40,6 +40,10 @@ PLAIN = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 HEXADECIMAL = re.compile(r"\s*[-+]?0[xX][0-9a-fA-F]+\s*")
 INFINITE = re.compile(r"\s*[-+]?inf(inity)?\s*", re.IGNORECASE)
 TRUTH = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
+DAYS = (
+    *("%m/%d/%y", "%d/%m/%y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d.%m.%y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%d-%m-%y", "%d-%b-%y", "%d-%b-%Y", "%d %b %y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
+)
 CLOCK = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}(?:\.\d+)?))?\s*([AaPp]\.?[Mm]\.?)?", re.ASCII)
 
 
@@ -153,12 +157,13 @@ def _dates(texts: list[str]) -> dict[str, str] | None:
     import pandas as pd
     from pandas.tseries.api import guess_datetime_format
 
-    tried = []
+    column = pd.Series(texts)
     with warnings.catch_warnings(action="ignore"):
-        for text in texts[:20]:
-            tried += [guess_datetime_format(text), guess_datetime_format(text, dayfirst=True)]
-        for format_ in dict.fromkeys(["ISO8601", *filter(None, tried)]):
-            if pd.to_datetime(pd.Series(texts), format=format_, errors="coerce", utc=True).notna().all():
+        guessed = [guess_datetime_format(text, dayfirst=first) for text in texts[:20] for first in (False, True)]
+        of_day = [f"{day}{time}" for day in DAYS for time in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")]
+        for format_ in dict.fromkeys(["ISO8601", *filter(None, guessed), *of_day]):
+            known = pd.to_datetime(column[:3], format=format_, errors="coerce", utc=True)
+            if known.notna().all() and pd.to_datetime(column, format=format_, errors="coerce", utc=True).notna().all():
                 return {"kind": "date", "format": format_}
     return None
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MAX_ROWS = 100_000  # that are looked at
-MAX_BINS, ROWS_OF_A_BIN = 256, 5
+MAX_BINS, ROWS_OF_A_BIN = 256, 20  # so that each half has some
 NEARLY_ALL = 0.95  # of what is to be told beyond the most frequent class
 FILLED_ALIKE = 0.95  # F1 of being filled, or missing, for a class
 CHANCE = 1e-6  # beyond which rows of one class among the filled ones are none
