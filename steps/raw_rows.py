@@ -19,14 +19,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 if "SOURCE" not in globals():  # a model that was loaded has both texts in one module
     from steps import cells
-    from steps.cells import NA_VALUES, category_of, is_marker, read_values
+    from steps.cells import NA_VALUES, SCRIPT_WITHOUT_SPACES, category_of, is_marker, read_values
 
     SOURCE = cells.__loader__.get_source(cells.__name__) + __loader__.get_source(__name__)
 
 MAX_CATEGORIES = 254  # the most that gradient boosting takes, one less for the rest
 MIN_FREQUENCY = 20  # of a value to be a category of its own, where there are more values than that
 REST = ""  # the category of all other values; no value is blank
-WORDS_TO_READ = 3  # a text of more, on average, is something to read
+WORDS_TO_READ, SIGNS_TO_READ = 3, 6  # a text of more, on average, is something to read
 N_FOLDS = 5
 EXACT = 2**53  # whole numbers beyond it lose their last digits as floating-point numbers
 
@@ -296,8 +296,10 @@ class _Text(_Encoder):
         text = values.astype("string")
         self.letters = StringEncoder(random_state=seed).fit(text)
         self.words, scores = None, None
-        if y is not None and text.str.count(r"\s+").mean() + 1 > WORDS_TO_READ:
-            self.words, scores = _fitted_words(text.fillna(""), y, seed)
+        has_words = text.str.count(r"\s+").mean() + 1 > WORDS_TO_READ
+        has_signs = text.str.count(SCRIPT_WITHOUT_SPACES).mean() > SIGNS_TO_READ
+        if y is not None and (has_words or has_signs):
+            self.words, scores = _fitted_words(text.fillna(""), y, has_signs, seed)
         return self._category(values) | self._letters(text) | (self._words(scores) if self.words else {})
 
     def features(self, values: pd.Series) -> dict[str, object]:
@@ -330,13 +332,22 @@ def _as(numbers: np.ndarray, dtype: str) -> np.ndarray:
         return numbers.astype(dtype, copy=False)
 
 
-def _fitted_words(text: pd.Series, y: np.ndarray, seed: int) -> tuple[Pipeline | None, np.ndarray | None]:
+def _fitted_words(
+    text: pd.Series, y: np.ndarray, has_signs: bool, seed: int
+) -> tuple[Pipeline | None, np.ndarray | None]:
     """Fit a linear model of the words and pairs of words of texts; none where there are none, or a class has few rows.
+
+    Args:
+        text: The texts.
+        y: Their classes.
+        has_signs: Whether they have no spaces between words; up to three signs stand for a word.
+        seed: Seed of the model and the folds.
 
     Returns:
         The model, and the scores of the texts by models of the other texts.
     """
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=100_000, dtype=np.float32)
+    of = {"analyzer": "char", "ngram_range": (1, 3)} if has_signs else {"ngram_range": (1, 2)}
+    words = TfidfVectorizer(sublinear_tf=True, max_features=100_000, dtype=np.float32, **of)
     linear = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=30, tol=1e-4, random_state=seed)
     model = make_pipeline(words, linear)
     if np.unique(y, return_counts=True)[1].min() < N_FOLDS:

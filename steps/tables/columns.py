@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from steps.cells import is_marker, looks_like_number
+from steps.cells import SCRIPT_WITHOUT_SPACES, is_marker, looks_like_number
 from steps.tables.leaks import Labels, alone, leak_note, tells
 from steps.tables.schema import Column
 from steps.tables.texts import as_read, is_text, reading_note, text_reading
@@ -21,7 +21,6 @@ MAX_CATEGORIES = 254  # the most that gradient boosting takes, one less for the 
 MAX_VALUES_LISTED = 50
 MIN_KEY_ROWS = 20  # fewer rows may all differ by chance
 MAX_EXAMPLES = 3
-SCRIPT_WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 DAY = re.compile(r"\s*\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{1,4}\b")
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
