@@ -309,19 +309,18 @@ def _commented(
     rows = [row for row, _ in split.rows]
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     if rows and width > 1 and options.label not in rows[0] and not (options.header or options.names):
-        as_it_stands, bare = lines[place], lines[place].lstrip().removeprefix(comment).lstrip(" \t")
-        for line in (
-            (bare, as_it_stands) if options.label not in as_it_stands.split(split.delimiter) else (as_it_stands,)
-        ):
-            named = _split([line, *lines[rows_from:]], split.delimiter, is_whole, options)
-            if (
-                named.rows
-                and len(named.rows[0][0]) == width
-                and (options.label in named.rows[0][0] or looks_like_values(rows[0], rows[1:]))
-            ):
-                rows = [(row, n_lines + rows_from - place - 1) for row, n_lines in named.rows[1:]]
-                what = ["its header is a comment"] if line == bare else []
-                return replace(named, rows=[(named.rows[0][0], 1), *rows]), "", what, place
+        bare = lines[place].lstrip().removeprefix(comment).lstrip(" \t")
+        splits = [
+            _split([line, *lines[rows_from:]], split.delimiter, is_whole, options) for line in (lines[place], bare)
+        ]
+        fitting = [named for named in splits if named.rows and len(named.rows[0][0]) == width]
+        chosen = next((named for named in fitting if options.label in named.rows[0][0]), None)
+        if not chosen and fitting and looks_like_values(rows[0], rows[1:]):
+            chosen = fitting[0]
+        if chosen:
+            below = [(row, n_lines + rows_from - place - 1) for row, n_lines in chosen.rows[1:]]
+            what = ["its header is a comment"] if chosen is splits[1] else []
+            return replace(chosen, rows=[(chosen.rows[0][0], 1), *below]), "", what, place
     # a line of as many fields is a row, though it begins as comments do
     are_rows = any(len(row) == width > 1 and row[0].startswith(comment) for row in rows)
     if not are_rows:
