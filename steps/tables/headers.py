@@ -63,7 +63,9 @@ def find_header(name: str, rows: Sequence[Sequence[str]], options: ReadOptions) 
         place = named.index(options.label)
         others = [column for column in range(len(first)) if column != place]
         votes = [_vote(first[column], _column(below, column)) for column in range(len(first))]
-        if votes[place] > 0 or (all(votes[column] > 0 for column in others) and not _is_run(first[:place])):
+        if votes[place] > 0 or (
+            all(votes[column] > 0 for column in others) and not _is_run([first[column] for column in others])
+        ):
             return Header(named, 1, notes=[f"{short}: {_advice(first, options.label)}"])
         return Header(named, 1)
     if options.label in made:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from steps.tables.cells import cells_column
-from steps.tables.dialects import encoding_of
+from steps.tables.encodings import encoding_of
 from steps.tables.files import READ_ERRORS, damage, unpacked
 
 BLOCK_BYTES = 1 << 22  # of text that are read at once

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import feather, ipc, orc
 
 from steps.tables.cells import cells_column
-from steps.tables.dialects import below_titles
+from steps.tables.delimiters import below_titles
 from steps.tables.files import READ_ERRORS, damage
 from steps.tables.headers import UNREAD, find_header
 from steps.tables.options import ReadOptions
