@@ -152,6 +152,8 @@ def csv_blocks(path: str, dialect: Dialect, notes: list[str]) -> Iterator[tuple[
                     continue
                 rest = rest.removeprefix(codecs.BOM_UTF8)
                 line += rest.count(b"\n", 0, dialect.skipped)
+                if not decoder:
+                    repaired.add(rest[: dialect.skipped], 1)
                 rest, is_begun = rest[dialect.skipped :], True
             end, open_at = record_end(rest, dialect)
             if open_at >= 0 and (at_end or len(rest) - open_at > BLOCK_BYTES):

@@ -42,6 +42,17 @@ class Repaired:
     n_right: int = 0  # characters beyond ASCII
     lines: list[int] = field(default_factory=list)  # with bytes that are not UTF-8
 
+    def add(self, part: bytes, line: int) -> None:
+        """Count what of a part of the text is UTF-8 and what is not, and keep the lines of that.
+
+        Args:
+            part: The part.
+            line: Number of its first line.
+        """
+        text = part.decode("utf-8", "surrogateescape")
+        self.n_right += _beyond_ascii(text)[1]
+        self.lines += [line + text.count("\n", 0, found.start()) for found in WRONG.finditer(text)]
+
     def block(self, block: bytes, line: int) -> bytes:
         """Return a block in UTF-8.
 
@@ -56,13 +67,10 @@ class Repaired:
             block.decode()
             self.n_right += int((np.frombuffer(block, np.uint8) >= 0xC0).sum())
             return block
-        except UnicodeDecodeError as error:
-            text = block.decode("utf-8", "surrogateescape")
-            n_wrong, n_right = _beyond_ascii(text)
-            self.n_right += n_right
-            if len(self.lines) + n_wrong > self.n_right:
-                raise error
-            self.lines += [line + text.count("\n", 0, found.start()) for found in WRONG.finditer(text)]
+        except UnicodeDecodeError:
+            self.add(block, line)
+            if len(self.lines) > self.n_right:
+                raise
             return block.decode("utf-8", "replace").encode()
 
     def notes(self) -> list[str]:

@@ -1,6 +1,5 @@
 """Which rows at the beginning of a table name its columns: one, two or none."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -61,13 +60,8 @@ def find_header(name: str, rows: Sequence[Sequence[str]], options: ReadOptions) 
     is_distinct = len({*named}) == len(named)
     if options.label in named and is_distinct:
         place = named.index(options.label)
-        others = [column for column in range(len(first)) if column != place]
-        votes = [_vote(first[column], _column(below, column)) for column in range(len(first))]
-        if votes[place] > 0 or (
-            all(votes[column] > 0 for column in others) and not _is_run([first[column] for column in others])
-        ):
-            return Header(named, 1, notes=[f"{short}: {_advice(first, options.label)}"])
-        return Header(named, 1)
+        is_value = _vote(options.label, _column(below, place)) > 0
+        return Header(named, 1, notes=[f"{short}: {_advice(first, options.label)}"] if is_value else [])
     if options.label in made:
         return _without(made)
     if options.label or not is_distinct:
@@ -102,13 +96,6 @@ def _column(rows: Sequence[Sequence[str]], place: int) -> list[str]:
 def _named(cells: Sequence[str]) -> list[str]:
     """Return names as pandas gives them: a cell without one has that of its place."""
     return [cell or f"Unnamed: {place}" for place, cell in enumerate(cells)]
-
-
-def _is_run(cells: Sequence[str]) -> bool:
-    """Return whether cells are whole numbers one after another, as years above their columns."""
-    numbers = [int(cell) for cell in cells if re.fullmatch(r"\s*\d{1,9}\s*", cell)]
-    steps = {after - before for before, after in itertools.pairwise(numbers)}
-    return len(numbers) == len(cells) > 1 == len(steps)
 
 
 def _without(names: list[str]) -> Header:

@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 from xml.sax.saxutils import escape
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -140,6 +141,44 @@ def test_text_is_read_as_it_is_meant_and_pandas_reads_it_so_with_what_is_told(ca
     same(table, by_pandas(content, notes))
 
 
+CELLS = [
+    "a",
+    "b c",
+    "x, y",
+    "d;e",
+    'q"r',
+    "5'11\"",
+    "#1",
+    "10%",
+    "$5",
+    "N/A?",
+    "-",
+    "Ünï",
+    "a|b",
+    "C:\\d\\",
+    "x\ny",
+    " in ",
+]
+NAMES = ["age", "Size (cm)", "note", "price, EUR", "2019", "2020", "größe", "id", "date", "a;b", "#n", "%", "col|bar"]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_ordinary_text_is_read_as_pandas_reads_it_by_itself(read, seed):
+    """Nothing of what is done for odd files is done for others: all rows and names of pandas, no note."""
+    rng = np.random.default_rng(seed)
+    n_rows = int(rng.integers(2, 40))
+    columns = {"kind": rng.choice(["cat", "dog", "Zürich"], n_rows)}
+    for name in rng.permutation(NAMES)[: rng.integers(1, 7)]:
+        kinds = [rng.integers(-5, 100, n_rows), rng.normal(size=n_rows), rng.choice(CELLS, n_rows)]
+        columns[str(name)] = kinds[rng.integers(0, 3)]
+    frame = pd.DataFrame(columns)[rng.permutation([*columns])]
+    delimiter = str(rng.choice([*",;\t|"]))
+    content = frame.to_csv(index=False, sep=delimiter, quoting=int(rng.integers(0, 2)))
+    table, notes = read(content)
+    assert not [note for note in notes if "separated" not in note and "the same with pandas" not in note]
+    same(table, by_pandas(content, notes))
+
+
 def test_header_of_two_rows_is_joined_where_neither_has_names_of_its_own(read):
     content = "a,a,kind\nx,y,\n1,2,cat\n2,1,dog\n3,1,dog\n"
     table, notes = read(content)
@@ -178,6 +217,14 @@ def test_few_bytes_of_another_encoding_leave_the_rest_in_utf_8(read):
     assert table.column_names == ["größe", "kind"]
     assert table.column(1).to_pylist() == ["süß", "herb", "süß", "M\ufffdnchen", "a\ufffdb"]
     assert "UTF-8 but for bytes in lines 5, 6, read as \ufffd" in notes[0]
+    same(table, by_pandas(content, notes))
+
+
+def test_wrong_bytes_in_a_name_are_told(read):
+    content = b"gr\xfc\xdfe,kind\n" + "1,süß\n2,herb\n".encode()
+    table, notes = read(content)
+    assert table.column_names == ["gr\ufffd\ufffde", "kind"]
+    assert "bytes in line 1, read" in notes[0]
     same(table, by_pandas(content, notes))
 
 
