@@ -73,8 +73,13 @@ def looks_like_values(first: Sequence[str], below: Sequence[Sequence[str]]) -> b
     """Return whether a first row holds values as the rows below it do: numbers over numbers, or what comes again."""
     if not below or [*first] in ([*map(str, range(len(first)))], [*map(str, range(1, len(first) + 1))]):
         return False
-    votes = [_vote(cell, _column(below, place)) for place, cell in enumerate(first)]
-    return max(votes) > 0 and min(votes) >= 0
+    is_like = False
+    for place, cell in enumerate(first):
+        vote = _vote(cell, _column(below, place))
+        if vote < 0:
+            return False
+        is_like |= vote > 0
+    return is_like
 
 
 def _vote(cell: str, below: Sequence[str]) -> int:
@@ -132,9 +137,13 @@ def _two_lines(first: list[str], below: list[list[str]], label: str) -> Header |
     second, below = below[0] if below else [], below[1:]
     if len(second) != len(first) or len(below) < 2 or VALUE.fullmatch("".join(second)):
         return None
-    votes = [_vote(cell, _column(below, place)) for place, cell in enumerate(second)]
+    votes = []
+    for place, cell in enumerate(second):
+        votes.append(_vote(cell, _column(below, place)))
+        if votes[-1] > 0:
+            return None
     n_words = votes.count(-1)
-    if max(votes) > 0 or not n_words or any(_vote(cell, _column(below, i)) > 0 for i, cell in enumerate(first)):
+    if not n_words or any(_vote(cell, _column(below, i)) > 0 for i, cell in enumerate(first)):
         return None
     joined = ["_".join(filter(None, pair)) for pair in zip(first, second, strict=True)]
     choices = [
