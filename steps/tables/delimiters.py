@@ -23,6 +23,7 @@ class Split:
     rows: list[tuple[list[str], int]] = field(default_factory=list)  # each with the number of lines up to its end
     share: float = 0.0  # of the rows, that have as many fields as the header
     n_titles: int = 0  # rows before the header
+    has_label: bool = False  # whether the label is in the header
     spaces: str = ""
     escapes: bool = False
 
@@ -31,11 +32,16 @@ class Split:
         return len(self.rows[self.n_titles][0]) if self.rows else 1
 
     @property
+    def is_perfect(self) -> bool:
+        return self.share == 1 and not self.n_titles and self.n_fields > 1 and len(self.rows) > 1
+
+    @property
     def rank(self) -> tuple[Any, ...]:
         """Order by how well the delimiter fits; one that splits all rows alike is better than a comma that does."""
-        is_perfect = self.share == 1 and not self.n_titles and self.n_fields > 1
-        worth = 2 if is_perfect and self.delimiter in ";\t|" else 1 if is_perfect and self.delimiter == "," else 0
-        return self.n_fields > 1, worth, self.share, self.n_fields
+        is_split, worth = self.n_fields > 1, 0
+        if is_split and self.share == 1 and not self.n_titles:
+            worth = 1 if self.delimiter == "," else 2
+        return is_split, is_split and self.has_label, worth, self.share if is_split else 0, self.n_fields
 
 
 @contextlib.contextmanager
@@ -101,9 +107,11 @@ def _scored(split: Split, label: str) -> Split:
     if not rows:
         return split
     share = _share(rows)
+    split = replace(split, has_label=bool(label) and label in map(str.strip, rows[0]))
     is_odd = share < 0.5 or (_filled(rows[0]) <= 1 and len(rows[0]) > 2) or (label and label not in rows[0])
     if is_odd and (start := below_titles(rows, label)):
-        return replace(split, share=_share(rows[start:]), n_titles=start)
+        has_label = label in map(str.strip, rows[start])
+        return replace(split, share=_share(rows[start:]), n_titles=start, has_label=has_label)
     return replace(split, share=share)
 
 
@@ -123,9 +131,11 @@ def below_titles(rows: list[list[str]], label: str) -> int:
     width = Counter(map(len, rows)).most_common(1)[0][0]
     for place, row in enumerate(rows[:MOST_TITLES]):
         is_short = len(row) == width - 1 and all(len(other) == width for other in rows[place + 1 :])
-        if (len(row) == width or (is_short and label in row)) and width > 1 and _filled(row) > 1:
+        if (len(row) == width or (is_short and label in row)) and width > 1 and (_filled(row) > 1 or width == 2):
             is_enough = place and len(rows) > place + 1 and _share(rows[place:]) >= ENOUGH
-            are_titles = all(_filled(title) <= 1 for title in rows[:place]) or (label and label in row)
+            titles = rows[:place]
+            has_words = label and any(label in cell for title in titles for cell in title)  # it may be the header
+            are_titles = (label and label in row) or (not has_words and all(_filled(title) <= 1 for title in titles))
             return place if is_enough and are_titles else 0
     return 0
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from steps.tables.delimiters import Split, long_fields, split_by
 from steps.tables.encodings import cleaned, encoding_of
-from steps.tables.headers import UNREAD, Header, find_header, looks_like_values
+from steps.tables.headers import UNREAD, find_header, looks_like_values
 from steps.tables.options import ReadOptions
 from steps.tables.strangers import require_table
 from steps.tables.told import DELIMITERS, dialect_notes
 
 COMMENTS = ("#", "//")
+RARE_DELIMITERS = (":", "~", "^", "\x01", "§")  # taken only where the label is a name by them
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,8 @@ def _dialect(name: str, lines: list[str], encoding: str, errors: str, is_whole: 
     while n_before < len(lines) and not lines[n_before].strip():
         n_before += 1
     comment, n_comments = _comments(lines[n_before:])
-    candidates = [said[1]] if said else [*DELIMITERS][:4]
     rows_from = n_before + n_comments
-    split = max(
-        (split_by(lines[rows_from:], delimiter, is_whole, options.label) for delimiter in candidates),
-        key=lambda split: split.rank,
-    )
-    if split.rank[:2] <= (True, 0) and not said and (split.n_fields == 1 or split.n_titles or split.share < 1):
-        blanks = split_by(lines[rows_from:], " ", is_whole, options.label)
-        if blanks.n_fields > 1 and blanks.share == 1 and len(blanks.rows) > 1 and not blanks.n_titles:
-            split = blanks
+    split = _best_split(name, lines[rows_from:], said[1] if said else "", is_whole, options.label)
     if comment:
         split, comment, facts_of, rows_from = _commented(lines, split, comment, rows_from, is_whole, options)
         facts += facts_of
@@ -110,11 +103,15 @@ def _dialect(name: str, lines: list[str], encoding: str, errors: str, is_whole: 
     if spaces:
         rows = [[cell.strip(" ") if spaces == "around" else cell.lstrip(" ") for cell in row] for row in rows]
     whole = [[cleaned(cell) for cell in row] for row in rows]
-    header = find_header(name, whole, options) if whole else Header([], 0)
+    if not whole:
+        raise ValueError(f"{name} has no rows and no header line. A table needs one with the names of its columns.")
+    header = find_header(name, whole, options)
     taken = split.n_titles + header.n_rows
     n_lines = rows_from + (split.rows[taken - 1][1] if taken else 0)
     skipped = len("".join(lines[:n_lines]).encode("utf-8", errors))
     n_titles = rows_from + (split.rows[split.n_titles - 1][1] if split.n_titles else 0)
+    if not "".join(lines[:n_titles]).strip():  # pandas skips blank lines by itself
+        n_titles = 0
     dialect = Dialect(
         encoding,
         split.delimiter,
@@ -132,13 +129,44 @@ def _dialect(name: str, lines: list[str], encoding: str, errors: str, is_whole: 
     return replace(dialect, notes=(*dialect_notes(name, dialect, header, facts, n_titles, has_mark), *header.notes))
 
 
+def _best_split(name: str, lines: list[str], said: str, is_whole: bool, label: str) -> Split:
+    """Return rows as the delimiter splits them that was said, or that fits best.
+
+    Raises:
+        ValueError: blanks seem to separate columns, and do not do so in all rows.
+    """
+    if said:
+        return split_by(lines, said, is_whole, label)
+    splits = [split_by(lines, delimiter, is_whole, label) for delimiter in DELIMITERS if delimiter != " "]
+    split = max(splits, key=lambda split: split.rank)
+    cells = [cell for row, _ in split.rows for cell in row]
+    are_blanks = split.delimiter == "\t" and not split.has_label and any(re.search(r"\S  +\S", cell) for cell in cells)
+    if split.is_perfect and not are_blanks:
+        return split
+    blanks = split_by(lines, " ", is_whole, label)
+    if blanks.is_perfect and blanks.n_fields > split.n_fields:
+        return blanks
+    if split.n_fields > 1 or not label:
+        return split
+    rare = [split_by(lines, delimiter, is_whole, label) for delimiter in RARE_DELIMITERS]
+    found = next((other for other in rare if other.is_perfect and other.has_label), split)
+    if found is split and blanks.has_label and blanks.n_fields > 1 and blanks.rows[1:]:
+        wrong = next(line for row, line in blanks.rows if len(row) != blanks.n_fields)
+        raise ValueError(
+            f"{name}: blanks seem to separate its columns, but line {wrong:,} has another number of fields than the "
+            "header. Where columns begin at fixed places, make CSV of it: "
+            "pd.read_fwf(file).to_csv('table.csv', index=False)"
+        )
+    return found
+
+
 def _comments(lines: list[str]) -> tuple[str, int]:
     """Return what lines at the beginning have in front of comments, "" for none, and how many lines these take."""
     mark = next((mark for mark in COMMENTS if lines and lines[0].lstrip().startswith(mark)), "")
     if not mark:
         return "", 0
     are_others = (place for place, line in enumerate(lines) if line.strip() and not line.lstrip().startswith(mark))
-    return mark, next(are_others, 0)
+    return mark, next(are_others, len(lines))
 
 
 def _commented(

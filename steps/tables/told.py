@@ -49,7 +49,9 @@ def dialect_notes(
     if "its header is a comment" in facts:
         arguments.update(skiprows=n_skipped + 1, header=None, names=[*dialect.names])
     elif n_skipped and not is_comment:
-        arguments["skiprows"] = [*range(n_skipped), n_skipped + 1] if skiprows else n_skipped
+        arguments["skiprows"] = (
+            [*range(n_skipped), *(n_skipped + place for place in skiprows)] if skiprows else n_skipped
+        )
     arguments |= {key: value for key, value in header.arguments.items() if key not in arguments}
     arguments = {key: value for key, value in arguments.items() if value is not None or key == "header"}
     facts += header.facts
