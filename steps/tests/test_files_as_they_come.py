@@ -639,7 +639,6 @@ STRANGERS = {
     "Markdown": ("| a | kind |\n|---|---|\n| 1 | cat |\n", "is a table of Markdown"),
     "columns at fixed places": ("name     kind\nJohn Doe cat\nAnn      dog\n", r"but line 2 has another .*read_fwf"),
     "comments only": ("# a\n# b\n", "has no rows and no header line"),
-    "text with commas": ("text kind\nhello, a\nbye, b\n", "line 2 has 2 fields, the header has 1"),
     "JSON lines of lists": ('["a","kind"]\n[1,"cat"]\n', 'record 1 of this JSON is "a"'),
     "PDF": (b"%PDF-1.7\n", r"is a PDF\. A table is"),
     "SQLite": (database(), r"is an SQLite database\. A table is"),
