@@ -151,10 +151,8 @@ def _best_split(name: str, lines: list[str], said: str, is_whole: bool, label: s
     rare = [split_by(lines, delimiter, is_whole, label) for delimiter in RARE_DELIMITERS]
     found = next((other for other in rare if other.is_perfect and other.has_label), split)
     if found is split and blanks.has_label and blanks.n_fields > 1 and blanks.rows[1:]:
-        wrong = next(line for row, line in blanks.rows if len(row) != blanks.n_fields)
         raise ValueError(
-            f"{name}: blanks seem to separate its columns, but line {wrong:,} has another number of fields than the "
-            "header. Where columns begin at fixed places, make CSV of it: "
+            f"{name}: blanks seem to separate its columns, but not all rows have as many fields as the header. Where columns begin at fixed places, make CSV of it: "
             "pd.read_fwf(file).to_csv('table.csv', index=False)"
         )
     return found

@@ -637,7 +637,7 @@ STRANGERS = {
     "SQL": ("-- MySQL dump 10.13\nCREATE TABLE x (y int);\n", "is SQL, a dump of a database"),
     "LIBSVM": ("1 1:0.5 3:0.25\n-1 2:0.5 3:1\n", "is in the format of LIBSVM"),
     "Markdown": ("| a | kind |\n|---|---|\n| 1 | cat |\n", "is a table of Markdown"),
-    "columns at fixed places": ("name     kind\nJohn Doe cat\nAnn      dog\n", r"but line 2 has another .*read_fwf"),
+    "columns at fixed places": ("name     kind\nJohn Doe cat\nAnn      dog\n", r"not all rows have as many .*read_fwf"),
     "comments only": ("# a\n# b\n", "has no rows and no header line"),
     "JSON lines of lists": ('["a","kind"]\n[1,"cat"]\n', 'record 1 of this JSON is "a"'),
     "PDF": (b"%PDF-1.7\n", r"is a PDF\. A table is"),
