@@ -152,7 +152,8 @@ def _best_split(name: str, lines: list[str], said: str, is_whole: bool, label: s
     found = next((other for other in rare if other.is_perfect and other.has_label), split)
     if found is split and blanks.has_label and blanks.n_fields > 1 and blanks.rows[1:]:
         raise ValueError(
-            f"{name}: blanks seem to separate its columns, but not all rows have as many fields as the header. Where columns begin at fixed places, make CSV of it: "
+            f"{name}: blanks seem to separate its columns, but not all rows have as many fields as the header. "
+            "Where columns begin at fixed places, make CSV of it: "
             "pd.read_fwf(file).to_csv('table.csv', index=False)"
         )
     return found
