@@ -64,8 +64,8 @@ def prepare_data(
     Columns that teach nothing are left out: constant ones, those without values, and identifiers.
 
     Args:
-        source: Path or glob of CSV or Parquet files, here or gs://…, a folder of Parquet files, or
-            bq://project.dataset.table. CSV may be compressed with gzip or zstd.
+        source: Path or glob of files, here or gs://…, a folder of Parquet files, or bq://project.dataset.table. Files
+            are CSV or JSON, which may be packed, Excel, OpenDocument, Parquet, Feather, Arrow or ORC.
         label: Name of the column that holds the classes.
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache; the step
             fails if it reads another. A text of another form, such as "", is not compared.

@@ -6,23 +6,23 @@ import io
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from steps.tables.dialects import Dialect, csv_dialect, long_fields, wrong_bytes
+from steps.tables.delimiters import long_fields
+from steps.tables.dialects import Dialect, csv_dialect
+from steps.tables.encodings import Repaired
 from steps.tables.files import READ_ERRORS, damage, unpacked
 from steps.tables.options import NA_VALUES, ReadOptions
 from steps.tables.strangers import require_no_packed
 from steps.tables.types import require_distinct
 
 HEAD_BYTES = 1 << 20  # that tell how a file is written
-MOST_HEAD_BYTES = 1 << 28  # the same, where a row is longer
+MOST_HEAD_BYTES = 1 << 26  # the same, where a row is longer
 BLOCK_BYTES = 1 << 25  # of text that are read at once
-MOST_LINES_NAMED = 5  # in a note
 
 
 def csv_head(name: str, stream: BinaryIO, options: ReadOptions, encoding: str = "") -> tuple[Dialect, bytes, bool]:
@@ -42,6 +42,9 @@ def csv_head(name: str, stream: BinaryIO, options: ReadOptions, encoding: str = 
         if dialect.n_rows > 0 or is_whole:
             return dialect, head, is_whole
         if size >= MOST_HEAD_BYTES:
+            _, open_at = record_end(head, dialect)
+            if open_at >= 0:
+                raise ValueError(open_quote(name, 1 + head.count(b"\n", 0, open_at)))
             raise ValueError(f"{name} has no whole row in its first {size >> 20} MiB. A table has a row in each line.")
         size *= 4
 
@@ -149,6 +152,8 @@ def csv_blocks(path: str, dialect: Dialect, notes: list[str]) -> Iterator[tuple[
                     continue
                 rest = rest.removeprefix(codecs.BOM_UTF8)
                 line += rest.count(b"\n", 0, dialect.skipped)
+                if not decoder:
+                    repaired.add(rest[: dialect.skipped], 1)
                 rest, is_begun = rest[dialect.skipped :], True
             end, open_at = record_end(rest, dialect)
             if open_at >= 0 and (at_end or len(rest) - open_at > BLOCK_BYTES):
@@ -169,56 +174,13 @@ def csv_blocks(path: str, dialect: Dialect, notes: list[str]) -> Iterator[tuple[
     notes += repaired.notes()
 
 
-@dataclass
-class Repaired:
-    """What of a text in UTF-8 is none."""
-
-    name: str
-    n_good: int = 0  # characters beyond ASCII
-    lines: list[int] = field(default_factory=list)  # with bytes that are not UTF-8
-
-    def block(self, block: bytes, line: int) -> bytes:
-        """Return a block in UTF-8.
-
-        Args:
-            block: The block.
-            line: Number of its first line.
-
-        Raises:
-            UnicodeDecodeError: more of the text is not UTF-8 than is.
-        """
-        try:
-            block.decode()
-            self.n_good += int((np.frombuffer(block, np.uint8) >= 0xC0).sum())
-            return block
-        except UnicodeDecodeError as error:
-            text = block.decode("utf-8", "surrogateescape")
-            n_bad, n_good = wrong_bytes(block)
-            self.n_good += n_good
-            if len(self.lines) + n_bad > self.n_good:
-                raise error
-            places = (found.start() for found in re.finditer("[\udc80-\udcff]", text))
-            self.lines += [line + text.count("\n", 0, place) for place in places]
-            return block.decode("utf-8", "replace").encode()
-
-    def notes(self) -> list[str]:
-        """Say which lines had other bytes."""
-        lines = [*dict.fromkeys(self.lines)]
-        if not lines:
-            return []
-        shown = ", ".join(f"{line:,}" for line in lines[:MOST_LINES_NAMED])
-        more = f" and {len(lines) - MOST_LINES_NAMED:,} more" if len(lines) > MOST_LINES_NAMED else ""
-        return [
-            f"{self.name} is UTF-8 but for bytes in line{'s' if len(lines) > 1 else ''} {shown}{more}, read as \ufffd; "
-            "as pd.read_csv(…, encoding_errors='replace')"
-        ]
-
-
 def plain(block: bytes, dialect: Dialect) -> bytes:
     """Return rows as they are written where nothing is said; each ends in the line that it ended in."""
-    text = block.decode()
     if dialect.comment:
-        text = re.sub(rf"(?m)^{re.escape(dialect.comment)}.*", "", text)
+        block = re.sub(rb"(?m)^" + re.escape(dialect.comment.encode()) + rb"[^\r\n]*", b"", block)
+    if not (dialect.spaces or dialect.escapes or dialect.delimiter == " "):
+        return block
+    text = block.decode()
     if dialect.delimiter == " ":
         text = re.sub(r'(?m)("(?:[^"]|"")*")|^[ \t]+|[ \t]+$', lambda found: found[1] or "", text)
         text = re.sub(r'("(?:[^"]|"")*")|[ \t]+', lambda found: found[1] or "\t", text)

@@ -195,7 +195,7 @@ def unpacked(name: str, file: BinaryIO | str) -> Iterator[BinaryIO]:
 def _zip(name: str, file: BinaryIO | str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError) as error:
+    except READ_ERRORS as error:
         raise ValueError(damage(name, error)) from None
 
 

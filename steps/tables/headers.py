@@ -1,6 +1,5 @@
 """Which rows at the beginning of a table name its columns: one, two or none."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -51,7 +50,7 @@ def find_header(name: str, rows: Sequence[Sequence[str]], options: ReadOptions) 
     if said == "false":
         return _without(made)
     width = Counter(map(len, below)).most_common(1)[0][0] if below else len(first)
-    if len(first) == width - 1:
+    if 1 < len(first) == width - 1:
         return _short(named, below)
     two = None if said or len(first) != width else _two_lines(first, below, options.label)
     if two:
@@ -61,11 +60,11 @@ def find_header(name: str, rows: Sequence[Sequence[str]], options: ReadOptions) 
     is_distinct = len({*named}) == len(named)
     if options.label in named and is_distinct:
         place = named.index(options.label)
-        others = [column for column in range(len(first)) if column != place]
-        votes = [_vote(first[column], _column(below, column)) for column in range(len(first))]
-        if votes[place] > 0 or (all(votes[column] > 0 for column in others) and not _is_run(first[:place])):
-            return Header(named, 1, notes=[f"{short}: {_advice(first, options.label)}"])
-        return Header(named, 1)
+        values = _column(below, place)
+        if options.label in made and len({*values}) > len({*_column(below, int(options.label))}):
+            return _without(made)  # that of the fewer values is the column of classes
+        is_value = _vote(options.label, values) > 0
+        return Header(named, 1, notes=[f"{short}: {_advice(first, options.label)}"] if is_value else [])
     if options.label in made:
         return _without(made)
     if options.label or not is_distinct:
@@ -75,10 +74,16 @@ def find_header(name: str, rows: Sequence[Sequence[str]], options: ReadOptions) 
 
 def looks_like_values(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
     """Return whether a first row holds values as the rows below it do: numbers over numbers, or what comes again."""
+    below = [row for row in below if [*row] != [*first]]  # a header may come again
     if not below or [*first] in ([*map(str, range(len(first)))], [*map(str, range(1, len(first) + 1))]):
         return False
-    votes = [_vote(cell, _column(below, place)) for place, cell in enumerate(first)]
-    return max(votes) > 0 and min(votes) >= 0
+    is_like = False
+    for place, cell in enumerate(first):
+        vote = _vote(cell, _column(below, place))
+        if vote < 0:
+            return False
+        is_like |= vote > 0
+    return is_like
 
 
 def _vote(cell: str, below: Sequence[str]) -> int:
@@ -100,13 +105,6 @@ def _column(rows: Sequence[Sequence[str]], place: int) -> list[str]:
 def _named(cells: Sequence[str]) -> list[str]:
     """Return names as pandas gives them: a cell without one has that of its place."""
     return [cell or f"Unnamed: {place}" for place, cell in enumerate(cells)]
-
-
-def _is_run(cells: Sequence[str]) -> bool:
-    """Return whether cells are whole numbers one after another, as years above their columns."""
-    numbers = [int(cell) for cell in cells if re.fullmatch(r"\s*\d{1,9}\s*", cell)]
-    steps = {after - before for before, after in itertools.pairwise(numbers)}
-    return len(numbers) == len(cells) > 1 == len(steps)
 
 
 def _without(names: list[str]) -> Header:
@@ -143,9 +141,14 @@ def _two_lines(first: list[str], below: list[list[str]], label: str) -> Header |
     second, below = below[0] if below else [], below[1:]
     if len(second) != len(first) or len(below) < 2 or VALUE.fullmatch("".join(second)):
         return None
-    votes = [_vote(cell, _column(below, place)) for place, cell in enumerate(second)]
+    votes = []
+    for place, cell in enumerate(second):
+        votes.append(_vote(cell, _column(below, place)))
+        if votes[-1] > 0:
+            return None
     n_words = votes.count(-1)
-    if max(votes) > 0 or not n_words or any(_vote(cell, _column(below, i)) > 0 for i, cell in enumerate(first)):
+    are_values = label not in second and any(_vote(cell, _column(below, i)) > 0 for i, cell in enumerate(first))
+    if not n_words or are_values:
         return None
     joined = ["_".join(filter(None, pair)) for pair in zip(first, second, strict=True)]
     choices = [
@@ -159,6 +162,8 @@ def _two_lines(first: list[str], below: list[list[str]], label: str) -> Header |
     if not choices or (n_words < 2 and (chosen is None or (label in first and 0 in others))):
         return None
     names, fact, arguments = chosen or choices[0]
+    if below[0][0] and not any(below[0][1:]) and len(first) > 2:  # pandas writes the name of the index below
+        return Header(names, 3, [fact], arguments | {"skiprows": [*arguments.get("skiprows", []), 2]})
     return Header(names, 2, [fact], arguments)
 
 
@@ -167,7 +172,8 @@ def _advice(first: Sequence[str], label: str) -> str:
     shown = ", ".join(repr(cell[:20]) for cell in first[:4]) + (" …" if len(first) > 4 else "")
     last = len(first) - 1
     of_label = f"--label {first.index(label)}" if label in first else f"--label with one of 0 to {last}"
+    lacks = f"has no {label!r} and " if label and label not in first else ""
     return (
-        f"the first row looks like values, not like names: {shown}. If it is data, say --set header=false and "
+        f"the first row {lacks}looks like values, not like names: {shown}. If it is data, say --set header=false and "
         f"{of_label}, as the columns are then named 0 to {last}; or name all with --set names."
     )

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from steps.tables.dialects import encoding_of
+from steps.tables.encodings import encoding_of
 from steps.tables.files import READ_ERRORS, damage, unpacked
 from steps.tables.python_values import cells_column
 
@@ -22,7 +22,11 @@ def is_json(head: bytes) -> bool:
     """Return whether a text holds records in JSON, by its beginning."""
     text = _text(head)
     within = text[1:].lstrip()
-    return within.startswith(('"', "}")) if text.startswith("{") else text[:1] == "[" and within[:1] in ("{", "[", "]")
+    return (
+        within.startswith(('"', "}"))
+        if text.startswith("{")
+        else text[:1] == "[" and within[:1] in ("{", "[", "]", '"')
+    )
 
 
 def _text(head: bytes) -> str:
@@ -71,7 +75,7 @@ def _records(name: str, stream: BinaryIO, head: bytes) -> Iterator[tuple[dict[st
     """Yield records, each with the length of its text."""
     values = _values(name, stream, head)
     first = next(values, None)
-    if first is None:
+    if first is None or first[0] == {}:
         raise ValueError(f"{name} is JSON without records. Add the rows to learn from.")
     second = next(values, None)
     if (
@@ -97,7 +101,8 @@ def _of_columns(name: str, whole: dict[str, Any]) -> list[dict[str, Any]]:
         return [{key: part[row] for key, part in whole.items()} for row in parts[0]]
     if all(isinstance(part, list) for part in parts) and len({*map(len, parts)}) == 1 and len(parts) > 1:
         return [dict(zip(whole, row, strict=True)) for row in zip(*parts, strict=True)]
-    inside = next((key for key, part in whole.items() if isinstance(part, list) and part), None)
+    lists = [key for key, part in whole.items() if isinstance(part, list) and part]
+    inside = next((key for key in lists if isinstance(whole[key][0], dict)), lists[0] if lists else None)
     if inside is None:
         return [whole]
     raise ValueError(

@@ -9,12 +9,14 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from pyarrow import feather, ipc, orc
 
-from steps.tables.dialects import below_titles
+from steps.tables.delimiters import below_titles
 from steps.tables.files import READ_ERRORS, damage
 from steps.tables.headers import UNREAD, find_header
 from steps.tables.options import ReadOptions
 from steps.tables.python_values import cells_column
 from steps.tables.types import require_distinct
+
+MOST_ROWS = 1000  # that tell the header
 
 
 def arrow_tables(name: str, file: BinaryIO) -> Iterator[pa.Table]:
@@ -64,12 +66,13 @@ def excel_table(name: str, file: BinaryIO, options: ReadOptions, text: Collectio
     Raises:
         ValueError: it cannot be read, or holds no table.
     """
-    from python_calamine import CalamineError, CalamineWorkbook, PasswordError
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
 
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.read()))
+        names = [sheet.name for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
         rows, chosen = [], None
-        for chosen in book.sheet_names:
+        for chosen in names:
             sheet = book.get_sheet_by_name(chosen)
             rows = [[_cell(value) for value in row] for row in sheet.to_python(skip_empty_area=False)]
             if any(value is not None for row in rows for value in row):
@@ -79,18 +82,20 @@ def excel_table(name: str, file: BinaryIO, options: ReadOptions, text: Collectio
     except (CalamineError, ValueError, *READ_ERRORS) as error:
         raise ValueError(f"{name} is no workbook that can be read: {str(error)[:200]}. Save it again.") from None
     short = os.path.basename(name)
-    others = [other for other in book.sheet_names if other != chosen]
+    others = [other for other in names if other != chosen]
     filled = [row for row in rows if any(value is not None for value in row)]
     if not filled:
         raise ValueError(f"{name} has no cell with a value. A table needs a header line with the names of its columns.")
-    first = next(place for place, row in enumerate(rows) if row is filled[0])
-    last = max(place for place, row in enumerate(rows) if row is filled[-1])
-    n_blank = last - first + 1 - len(filled)
-    shown = [["" if value is None else str(value) for value in row] for row in filled[:1000]]
+    shown = [["" if value is None else str(value) for value in row] for row in filled[:MOST_ROWS]]
     n_titles = below_titles(shown, options.label)
     header = find_header(name, shown[n_titles:], options)
-    arguments = {"skiprows": first + n_titles, **({"sheet_name": chosen} if chosen != book.sheet_names[0] else {})}
-    arguments = {key: value for key, value in (arguments | header.arguments).items() if value != 0 or key == "header"}
+    above = next(place for place, row in enumerate(rows) if row is filled[n_titles])
+    n_blank = sum(1 for row in rows[above:] if all(value is None for value in row))
+    n_blank -= next(place for place, row in enumerate(rows[::-1]) if row is filled[-1])  # those at the end
+    arguments = {"sheet_name": chosen} if chosen != names[0] else {}
+    if above:
+        arguments["skiprows"] = above
+    arguments |= header.arguments
     facts = [f"the sheet {chosen!r} is read", *header.facts]
     if others:
         shown_others = ", ".join(map(repr, others[:5])) + (" …" if len(others) > 5 else "")
@@ -101,8 +106,9 @@ def excel_table(name: str, file: BinaryIO, options: ReadOptions, text: Collectio
         facts.append(f"{n_blank:,} empty row{'s' if n_blank > 1 else ''} left out")
     if getattr(sheet, "merged_cell_ranges", None):
         facts.append("merged cells hold their value in the first of them only")
-    how = "".join(f", {key}={value!r}" for key, value in arguments.items())
-    notes.append(f"{short}: {', '.join(facts)}; as pd.read_excel(…{how})")
+    how = "".join(f", {key}={value!r}" for key, value in (arguments | {"engine": "calamine"}).items())
+    notes.append(f"{short}: {', '.join(facts)}")
+    notes.append(f"{short}: the same with pandas: pd.read_excel(…{how})")
     notes += header.notes
     require_distinct(name, header.names)
     data = filled[n_titles + header.n_rows :]

@@ -27,6 +27,7 @@ from steps.tables.other_files import arrow_tables, excel_table, orc_tables
 from steps.tables.types import conformed, different_columns, one_schema, require_distinct
 
 AS_FOUND = ReadOptions()
+ARROWS_OWN = ("__filename", "__fragment_index", "__batch_index", "__last_in_fragment")  # columns of any dataset
 JSON_BYTES = 1000  # that tell whether a text is JSON
 BATCH_ROWS = 1 << 18  # of a Parquet file that are read at once
 
@@ -81,6 +82,15 @@ def open_table(
     return table
 
 
+def _without_arrows_own(names: list[str], notes: list[str]) -> list[str]:
+    """Return the names of columns but those that Arrow has itself, which nothing reads, and note it."""
+    for column in ARROWS_OWN:
+        note = f"{column!r} is left out: Arrow has a column of that name of its own. Rename it to learn from it."
+        if column in names and note not in notes:
+            notes.append(note)
+    return [column for column in names if column not in ARROWS_OWN]
+
+
 def _parquet_schema(path: str) -> pa.Schema:
     """Return the schema of a Parquet file, whose columns have names of their own."""
     try:
@@ -93,6 +103,10 @@ def _parquet_schema(path: str) -> pa.Schema:
 
 def _parquet_table(source: str, schemas: list[pa.Schema], files: list[str], most_bytes: int) -> Table:
     """Open Parquet files where they lie; the names of their folders may hold columns, as in year=2026."""
+    notes: list[str] = []
+    for place, found in enumerate(schemas):
+        kept = _without_arrows_own(found.names, notes)
+        schemas[place] = pa.schema([found.field(column) for column in kept])
     schema, mixed = one_schema(schemas)
     if mixed:
         name = min(mixed)
@@ -103,10 +117,10 @@ def _parquet_table(source: str, schemas: list[pa.Schema], files: list[str], most
     if os.path.isdir(root):
         places = {"partitioning": dataset.partitioning(flavor="hive"), "partition_base_dir": root}
         for found in dataset.dataset(files, format="parquet", **places).schema:
-            if found.name not in schema.names:
+            if found.name not in (*schema.names, *ARROWS_OWN):
                 schema = schema.append(found)
     table = Table(dataset.dataset(files, schema=schema, format="parquet", **places))
-    table.notes = different_columns(files, schemas)
+    table.notes = notes + different_columns(files, schemas)
     n_bytes = sum(os.stat(path).st_size for path in files)
     if most_bytes and n_bytes > most_bytes:
         n_rows = max(1000, int(table.dataset.count_rows() * most_bytes / n_bytes))
@@ -131,7 +145,7 @@ def _read_table(files: list[str], options: ReadOptions, folder: str, most_bytes:
                 of_file = []
                 for table, n_text in _tables(path, options, encodings.get(path, ""), text, notes):
                     decimal = "," if (table.schema.metadata or {}).get(b"decimal") == b"," else decimal
-                    table = table.replace_schema_metadata(None)
+                    table = table.select(_without_arrows_own(table.column_names, notes)).replace_schema_metadata(None)
                     of_file.append(table.schema)
                     n_bytes += table.nbytes
                     pieces.append(table)
@@ -197,13 +211,14 @@ def table_head(name: str, file: BinaryIO, options: ReadOptions = AS_FOUND) -> tu
     try:
         if kind == "parquet":
             metadata = parquet.read_metadata(file)
-            return metadata.schema.to_arrow_schema().names, metadata.num_rows > 0
+            names = metadata.schema.to_arrow_schema().names
+            return _without_arrows_own(names, []), metadata.num_rows > 0
         if kind == "excel":
             table = excel_table(name, file, options, (), [])
             return table.column_names, table.num_rows > 0
         if kind != "text":
             tables = (arrow_tables if kind == "arrow" else orc_tables)(name, file)
-            return next(tables).column_names, any(table.num_rows for table in tables)
+            return _without_arrows_own(next(tables).column_names, []), any(table.num_rows for table in tables)
         with unpacked(name, file) as stream:
             begun = Begun(stream.read(JSON_BYTES), stream)
             return json_names(name, begun) if is_json(begun.begin) else csv_names(name, begun, options)

@@ -67,6 +67,10 @@ TEXTS = (
         re.compile(r"[-+]?[\d.]+( \d+:[-+.\deE]+){2,}\s*\n"),
         "is in the format of LIBSVM. Make a table of it: sklearn.datasets.load_svmlight_file(file) reads it.",
     ),
+    (
+        re.compile(r"\|[^\n]*\|\s*\n\|[\s:|-]+\|\s*\n"),
+        "is a table of Markdown. Make CSV of it: leave out the line of dashes and the bars at both ends.",
+    ),
     (re.compile(r"%%MatrixMarket"), "is a matrix in the format of Matrix Market, no table. Export it as CSV."),
 )
 
