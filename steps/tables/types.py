@@ -53,6 +53,7 @@ def label_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
     if pa.types.is_floating(plain.type):
         plain = pc.if_else(pc.is_nan(plain), None, plain)
+        plain = pc.add(plain, pa.scalar(0, plain.type))  # -0 and 0 are one class
         finite = plain.drop_null()
         if len(finite) and pc.all(pc.and_(pc.is_finite(finite), pc.equal(finite, pc.floor(finite)))).as_py():
             bounds = pc.min_max(finite).as_py()
