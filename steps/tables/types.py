@@ -1,5 +1,6 @@
 """What kinds of values Arrow columns hold, and one kind for the columns of several files."""
 
+import contextlib
 from collections import Counter
 
 import pyarrow as pa
@@ -48,6 +49,9 @@ def finite(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
 
 def label_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the labels as whole numbers, truth values or text where they are that."""
+    if pa.types.is_decimal(column.type):
+        with contextlib.suppress(pa.ArrowInvalid):  # fractions, or beyond 64 bits
+            return column.cast(pa.int64())
     plain = plain_column(column)
     if plain is None:
         return column

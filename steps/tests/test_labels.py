@@ -17,6 +17,9 @@ from steps.evaluate_model import evaluate_model
 from steps.prepare_data import prepare_data
 from steps.preprocess import preprocess
 from steps.split_data import split_data
+from steps.tables.describing import describe
+from steps.tables.reading import open_table
+from steps.tables.roles import Roles
 from steps.train_model import train_model
 
 N = 100  # rows of a class
@@ -58,10 +61,20 @@ def trained(tmp_path):
         ([-0.5, 0.0, 0.25], "csv"),
         ([0.5, float("inf")], "csv"),
         ([Decimal("1.5"), Decimal("2.0"), Decimal("2.5")], "parquet"),
+        ([Decimal(2**60), Decimal(2**60 + 1)], "parquet"),
         ([np.float32(0.1), np.float32(0.2), np.float32(0.3)], "parquet"),
         ([2**63 + 1, 2**64 - 1, 7], "parquet"),
     ],
-    ids=["half stars", "two", "zero", "infinite", "decimals of Parquet", "single precision", "unsigned"],
+    ids=[
+        "half stars",
+        "two",
+        "zero",
+        "infinite",
+        "decimals of Parquet",
+        "whole decimals",
+        "single precision",
+        "unsigned",
+    ],
 )
 def test_classes_that_are_numbers_are_learned_measured_and_predicted_as_they_are(trained, tmp_path, classes, kind):
     codes = np.tile(np.arange(len(classes)), N)
@@ -95,3 +108,16 @@ def test_zero_and_its_negative_are_one_class(trained, tmp_path):
     model, metadata, _ = trained(tmp_path / "table", "stars")
     assert metadata["classes"] == ["0.0", "0.5"]
     assert [*model.predict(frame)] == [*frame["stars"]]
+
+
+def test_first_rows_of_a_large_table_may_have_no_label(tmp_path):
+    """What of a part is missing may stand below."""
+    kinds = pa.array([None] * 5000 + ["a", "b"] * 50)
+    parquet.write_table(pa.table({"size": np.arange(5100) % 7, "kind": kinds}), tmp_path / "rows", row_group_size=500)
+    part = open_table(str(tmp_path / "rows"), str(tmp_path), most_bytes=1000)
+    found = describe(part, Roles("kind"), drop_unlabeled=True)
+    assert part.is_part
+    assert (found.schema.problems, found.schema.rows) == ([], 0)
+    whole = describe(open_table(str(tmp_path / "rows"), str(tmp_path)), Roles("kind"), drop_unlabeled=True)
+    assert whole.schema.classes == {"a": 50, "b": 50}
+    assert whole.schema.table_notes() == ["5,000 of 5,100 rows have no label in 'kind' and are left out"]
