@@ -7,7 +7,7 @@ import json
 import re
 import symtable
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,8 @@ from pipeline import RequestError, graph
 from pipeline.sources import Source, place_file
 
 if TYPE_CHECKING:
+    from steps.tables.describing import Described
+    from steps.tables.reading import Table
     from steps.tables.schema import Schema
 
 # https://cloud.google.com/vertex-ai/quotas#pipelines
@@ -72,6 +74,7 @@ class Description:
 
     schema: "Schema | None" = None  # None where it could not be read
     problems: tuple[str, ...] = ()  # what makes training impossible
+    split_problem: str = ""  # why split-data cannot split it
     is_part: bool = False  # whether only its first rows were read
     reason: str = ""  # why it was not read
 
@@ -114,12 +117,37 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
             with damage_told(source.name):
                 table = open_table(source.uri, folder, options, MAX_BYTES_READ)
                 least, drop_unlabeled = parameters.get("min_class_rows") or 0, bool(parameters.get("drop_unlabeled"))
-                schema = described(table, Roles(**roles, **lists), least, drop_unlabeled).schema
+                found = described(table, Roles(**roles, **lists), least, drop_unlabeled)
                 if parameters.get("schema_from"):
-                    hold_to(schema, place_file(parameters["schema_from"], None, Path(folder)))
+                    hold_to(found.schema, place_file(parameters["schema_from"], None, Path(folder)))
+                split_problem = _split_problem(table, found, parameters, folder)
         except ValueError as error:
             return Description(problems=(str(error),))
-    return Description(schema, tuple(schema.problems), table.is_part)
+    return Description(found.schema, tuple(found.schema.problems), split_problem, table.is_part)
+
+
+def _split_problem(table: "Table", described: "Described", parameters: dict[str, Any], folder: str) -> str:
+    """Say why split-data cannot split a table, such as for a class that only the newest rows have; "" where it can.
+
+    Each class has rows in both parts of a random split. That of another is made here as there, of the same values.
+    """
+    roles = {role: parameters.get(role) or "" for role in ("weight", "split_by", "group_by")}
+    schema = described.schema
+    if not any(roles.values()) or parameters.get("test_size") is None or table.is_part or schema.problems:
+        return ""
+    from steps.splitting import hold_back, read_rows, untested_classes
+    from steps.tables.writing import write_table
+
+    columns = [column for column in schema.columns if column.role in ("label", "weight", "split", "group")]
+    path = str(Path(folder, "roles.parquet"))
+    write_table(table.dataset, replace(described, schema=replace(schema, columns=columns)), path)
+    rows, weight = read_rows(path), roles.pop("weight")
+    try:
+        held = hold_back(rows, schema.label, parameters["test_size"], parameters.get("seed") or 0, **roles)
+        untested_classes(rows, schema.label, held, weight)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Description) -> list[Check]:
@@ -136,7 +164,7 @@ def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Descrip
         make("packages", lambda: _packages(spec)),
         make("images", lambda: _images(spec)),
         make("parameters", lambda: _parameters(spec, parameters)),
-        make("table", lambda: _table(described)),
+        make("table", lambda: _table(spec, described)),
     ]
 
 
@@ -297,10 +325,12 @@ def _parameters(spec: dict[str, Any], parameters: dict[str, Any]) -> str:
     return f"{len(parameters)} of {len(known)} given, the others have defaults"
 
 
-def _table(described: Description) -> str:
+def _table(spec: dict[str, Any], described: Description) -> str:
     schema = described.schema
     if described.problems:
         raise Failed("\n".join(described.problems[:4]))
+    if described.split_problem and "split-data" in graph.containers(spec):
+        raise Failed(described.split_problem)
     if schema is None:
         raise NotChecked(described.reason)
     found = f"{schema.rows:,} rows, {len(schema.features):,} columns to learn from, {len(schema.classes)} classes in "

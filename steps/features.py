@@ -64,7 +64,8 @@ def fit_preprocessor(
     """
     columns = {name: _read_as(train[name], readings[name]) for name in train if name not in passed_on}
     pipeline = make_pipeline(RawRows(columns), Features(tuple(passed_on), seed))
-    features = pipeline.fit_transform(train, train[passed_on[0]].to_numpy())
+    # codes of the classes, since scikit-learn takes classes such as 0.5 and 1.5 for quantities
+    features = pipeline.fit_transform(train, pd.factorize(train[passed_on[0]], sort=True)[0])
     if features.shape[1] == 0:
         raise ValueError("No column but the label has a value in the training part. Add columns to learn from.")
     empty = [name for name, outputs in pipeline[-1].outputs_.items() if not outputs]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import LabelBinarizer
@@ -17,12 +18,13 @@ def join(
         class_models: One classifier a class, in any order, each with the code of its class in class_code_.
         classes: Names of the classes in the order of their codes.
     """
-    # text as objects, since numpy's own text drops characters of code 0 at the end
-    names = np.array(classes, dtype=object if isinstance(classes[0], str) else None)
+    # by pandas, since numpy's own text drops characters of code 0 at the end, and numbers from 2**63 lose digits in it
+    names = pd.Index(classes).to_numpy()
     classifier = OneVsRestClassifier(HistGradientBoostingClassifier())
     # sorted, since loops may finish in any order
     classifier.estimators_ = sorted(class_models, key=lambda estimator: estimator.class_code_)
-    classifier.label_binarizer_ = LabelBinarizer().fit(names)
+    # of the codes, since it refuses classes such as 0.5 and 1.5, which it takes for quantities
+    classifier.label_binarizer_ = LabelBinarizer().fit(np.arange(len(names)))
     classifier.classes_ = classifier.label_binarizer_.classes_ = names
     classifier.label_binarizer_.y_type_ = "multiclass"  # of two classes, too, each has a model of its own
     return classifier

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -7,11 +8,13 @@ import pandas as pd
 import pytest
 from google_cloud_pipeline_components.v1.vertex_notification_email import VertexNotificationEmailOp
 from kfp import dsl
-from kfp.dsl import Dataset, Input, Output
+from kfp.dsl import Artifact, Dataset, Input, Output
 
 from pipeline import RequestError, check, compiler, graph
 from pipeline.check import Check, Failed
 from pipeline.sources import Source
+from steps.prepare_data import prepare_data
+from steps.split_data import split_data
 
 AT_HOME = "a module's constant"
 
@@ -323,6 +326,68 @@ def test_large_table_is_described_by_its_first_rows(tmp_path, rows, monkeypatch)
     described = check.describe(source, {"label": "Cover_Type"})
     assert described.is_part
     assert 1000 <= described.schema.rows < 1400
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        ({"kind": ["old"] * 50 + ["other"] * 30 + ["new"] * 20}, {"split_by": "day"}, "no row of the class new. Take"),
+        # as prepare-data writes them: dates of text, rows of rare classes and without a label left out
+        (
+            {
+                "kind": ["rare", None, *["old"] * 48, *["other"] * 30, *["new"] * 20],
+                "day": [f"{1 + row % 28} {month} 2026" for row, month in enumerate(["May"] * 80 + ["June"] * 20)],
+            },
+            {"split_by": "day", "min_class_rows": 2, "drop_unlabeled": True},
+            "no row of the class new. Take",
+        ),
+        ({"day": 1}, {"split_by": "day"}, "All rows have the same time in 'day' (split_by)."),
+        ({}, {"split_by": "day", "group_by": "who"}, "Name one of split_by and group_by."),
+        ({"who": ["a", "b"] * 50}, {"group_by": "who"}, "Each group in 'who' (group_by) has all rows of some class"),
+        ({"who": 1}, {"group_by": "who"}, "All rows are of one group in 'who'"),
+        (
+            {"who": [0] * 99 + [1], "kind": ["a"] * 90 + ["b"] * 10},
+            {"weight": "who"},
+            "a weight above 0 of the class a",
+        ),
+        ({}, {"split_by": "day"}, ""),
+        ({"w": 2}, {"group_by": "who", "weight": "w"}, ""),
+        ({"kind": ["old"] * 50 + ["other"] * 30 + ["new"] * 20}, {"split_by": "day", "test_size": 0.1}, ""),
+        ({"kind": ["old"] * 50 + ["other"] * 30 + ["new"] * 20}, {}, ""),
+    ],
+)
+def test_split_that_cannot_be_made_is_known_before(spec, tmp_path, artifact, change, settings, message):
+    frame = pd.DataFrame(
+        {"size": [1, 2, 3, 4] * 25, "day": range(100), "who": [*range(10)] * 10, "kind": ["a", "b"] * 50}
+    )
+    frame.assign(**change).to_csv(tmp_path / "rows.csv", index=False)
+    source = Source("rows", str(tmp_path / "rows.csv"), "", 1, "", (tmp_path / "rows.csv",))
+    pipeline = compiler.load("training")
+    parameters = compiler.resolved(pipeline, {"source": "x", "fingerprint": "x", "label": "kind"} | settings)
+    described = check.describe(source, parameters)
+    told = check.of_spec(spec(pipeline), parameters, described)[-1]
+    assert told.state == ("failed" if message else "passed")
+    assert message in told.detail
+
+    share = parameters["test_size"]
+    taken = {name: value for name, value in settings.items() if name != "test_size"}
+    dataset, train, test = (artifact(Dataset) for _ in range(3))
+    prepare_data.python_func(source.uri, "kind", "", dataset, artifact(Artifact), **taken)
+    with pytest.raises(ValueError, match=re.escape(told.detail)) if message else contextlib.nullcontext():
+        split_data.python_func(dataset, train, test, test_size=share)
+
+
+def test_split_is_judged_where_the_whole_table_was_read_and_split_data_splits_it(spec, tmp_path, monkeypatch):
+    frame = pd.DataFrame({"size": [1, 2, 3, 4] * 500, "day": range(2000), "kind": ["a", "b"] * 900 + ["c"] * 200})
+    frame.to_parquet(tmp_path / "rows")
+    source = Source("rows", str(tmp_path / "rows"), "", 1, "", (tmp_path / "rows",))
+    parameters = compiler.resolved(compiler.load("training"), {"label": "kind", "split_by": "day", "test_size": 0.2})
+    described = check.describe(source, parameters)
+    assert "no row of the class c" in described.split_problem
+    assert check.of_spec(spec(wrong), {}, described)[-1].state == "passed"
+    monkeypatch.setattr(check, "MAX_BYTES_READ", 1000)
+    described = check.describe(source, parameters)
+    assert (described.is_part, described.split_problem) == (True, "")
 
 
 def test_later_run_is_held_to_the_schema_of_an_earlier_one(local_run, rows, tmp_path):

@@ -95,8 +95,9 @@ def test_what_only_a_step_can_know_fails_there_with_its_message(local_run, tmp_p
 
     assert done.status == 1
     message = (
-        "1 of 3 rows have no label in 'kind', the first is data row 3. Fill them in or remove the rows. "
-        "Empty cells and words such as NA, null and nan count as missing."
+        "1 of 3 rows have no label in 'kind', the first is data row 3. Fill them in, or leave these rows "
+        "out with --set drop_unlabeled=true. Empty cells and words such as NA, null and nan count as missing; "
+        "--set na_values=WORDS says which words do (a JSON list; [] for none, so that NA can be North America)."
     )
     assert f"Error: prepare-data failed: {message}\nLog: " in done.err
     assert "Traceback" not in done.err

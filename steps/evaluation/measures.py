@@ -71,12 +71,13 @@ def evaluate(pipeline: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Evaluation:
     scores = class_scores(pipeline[-1], features)
     sums = scores.sum(axis=1, keepdims=True)
     probabilities = np.divide(scores, sums, out=scores.copy(), where=sums > 0)
+    # all is counted by codes, since scikit-learn takes classes such as 0.5 and 1.5 for quantities
+    known = np.arange(len(classes))
     codes, codes_pred = pd.Index(classes).get_indexer(y), scores.argmax(axis=1)
-    y_pred = classes[codes_pred]
 
-    is_class = y[:, None] == classes
+    is_class = codes[:, None] == known
     has_rows = is_class.any(axis=0)
-    one_of_all = precision_recall_fscore_support(y, y_pred, labels=classes, zero_division=0)
+    one_of_all = precision_recall_fscore_support(codes, codes_pred, labels=known, zero_division=0)
     rest = precision_recall_fscore_support(is_class, scores > 0.5, zero_division=0)
     per_class = pd.DataFrame(
         {
@@ -88,11 +89,12 @@ def evaluate(pipeline: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Evaluation:
         index=[str(name) for name in classes],
     ).astype({"rows": int})
     figures = {
-        "accuracy": float(accuracy_score(y, y_pred)),
+        "accuracy": float(accuracy_score(codes, codes_pred)),
         "macro_f1": float(per_class["f1"][has_rows].mean()),
         "mean_f1": float(per_class["rest_f1"][has_rows].mean()),
     }
-    confusion = confusion_matrix(y, y_pred, labels=classes)
+    confusion = confusion_matrix(codes, codes_pred, labels=known)
+    y_pred = classes[codes_pred]
     return Evaluation(pipeline, X, features, y, y_pred, codes, codes_pred, probabilities, per_class, figures, confusion)
 
 

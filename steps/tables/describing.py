@@ -51,7 +51,7 @@ def describe(table: Table, roles: Roles, min_class_rows: int = 0, drop_unlabeled
             "where there are some, the file has another delimiter than comma, semicolon, tab or bar."
         )
         return described
-    codes = _find_classes(described, table, min_class_rows)
+    codes = _find_classes(described, table, min_class_rows, drop_unlabeled)
     if codes is None or schema.rows == 0:
         return described
 
@@ -74,15 +74,19 @@ def describe(table: Table, roles: Roles, min_class_rows: int = 0, drop_unlabeled
     return described
 
 
-def _find_classes(described: Described, table: Table, min_class_rows: int) -> pa.Array | None:
+def _find_classes(described: Described, table: Table, min_class_rows: int, drop_unlabeled: bool) -> pa.Array | None:
     """Fill in the classes and which rows are kept; return the code of the label of each row that is, None for none."""
     schema, label = described.schema, described.schema.label
     labels = label_column(table.dataset.to_table(columns=[label]).column(0))
-    if problem := label_problem(labels, label):
+    n_missing = labels.null_count
+    if table.is_part and drop_unlabeled and n_missing == len(labels):
+        schema.rows = 0  # those below may have labels
+        return None
+    if problem := label_problem(labels, label, drop_unlabeled):
         schema.problems.append(problem)
         return None
     labels = labels.dictionary_encode().unify_dictionaries().combine_chunks()
-    counted = labels.value_counts()
+    counted = labels.drop_null().value_counts()
     n_many = pc.sum(pc.greater_equal(counted.field("counts"), min_class_rows)).as_py()
     if n_many > MAX_CLASSES_COUNTED:
         schema.problems.append(too_many_classes(label, n_many, pa.types.is_integer(labels.type.value_type)))
@@ -90,11 +94,13 @@ def _find_classes(described: Described, table: Table, min_class_rows: int) -> pa
     counts = {entry["values"]: entry["counts"] for entry in counted.to_pylist()}
     rare = {name: count for name, count in counts.items() if count < min_class_rows}
     described.classes = sorted(counts.keys() - rare.keys())
-    if rare:
-        left_out = pa.array([code for code, name in enumerate(labels.dictionary.to_pylist()) if name in rare])
-        described.kept = pc.invert(pc.is_in(labels.indices, left_out.cast(labels.indices.type)))
+    if n_missing:
+        schema.warnings.append(f"{n_missing:,} of {schema.rows:,} rows have no label in {label!r} and are left out")
+    if rare or n_missing:
+        learned = [code for code, name in enumerate(labels.dictionary.to_pylist()) if name not in rare]
+        described.kept = pc.is_in(labels.indices, pa.array(learned, labels.indices.type))  # a missing one is not
         schema.removed_classes = {str(name): rare[name] for name in sorted(rare)}
-        schema.rows -= sum(rare.values())
+        schema.rows -= sum(rare.values()) + n_missing
     rows_of = {name: counts[name] for name in described.classes}
     schema.classes = {str(name): rows for name, rows in rows_of.items()}
     schema.problems += classes_problems(rows_of, label, len(rare), table.is_part)

@@ -12,17 +12,26 @@ MAX_CLASSES = 99  # a task of the service takes at most 100 artifacts: a model o
 MAX_DECIMAL_LABELS = 20  # more different decimal numbers are a quantity
 
 
-def label_problem(labels: pa.ChunkedArray, label: str) -> str:
-    """Say why the labels are no classes; "" where they are."""
+def label_problem(labels: pa.ChunkedArray, label: str, drop_unlabeled: bool = False) -> str:
+    """Say why the labels are no classes; "" where they are.
+
+    Args:
+        labels: The labels as label_column() gives them.
+        label: Name of their column.
+        drop_unlabeled: Whether rows without one are left out.
+    """
     n_missing, n_rows = labels.null_count, len(labels)
     if n_missing == n_rows:
         return f"None of the {n_rows:,} rows has a label in {label!r}. Name another column with --label, or fill it in."
-    if n_missing:
+    if n_missing and not drop_unlabeled:
         first = pc.index(labels.is_null(), True).as_py() + 1
         return (
             f"{n_missing:,} of {n_rows:,} rows have no label in {label!r}, the first is data row {first:,}. "
-            "Fill them in or remove the rows. Empty cells and words such as NA, null and nan count as missing."
+            "Fill them in, or leave these rows out with --set drop_unlabeled=true. Empty cells and words such as NA, "
+            "null and nan count as missing; --set na_values=WORDS says which words do (a JSON list; [] for none, so "
+            "that NA can be North America)."
         )
+    labels = labels.drop_null()
     kind = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
     if pa.types.is_timestamp(kind):
         return (
@@ -32,7 +41,14 @@ def label_problem(labels: pa.ChunkedArray, label: str) -> str:
     known = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
     if not any(is_kind(kind) for is_kind in known):
         return f"The label {label!r} holds values of type {kind}, which name no classes. Name another one with --label."
-    n_distinct = pc.count_distinct(labels).as_py() if pa.types.is_floating(kind) else 0
+    if not pa.types.is_floating(kind):
+        return ""
+    if (pc.max(pc.abs(labels.filter(pc.is_finite(labels)))).as_py() or 0) >= 2**63:
+        return (
+            f"The label {label!r} holds numbers beyond 64 bits, whose last digits are lost, and classes that differ in "
+            "them alone would become one. Write the classes as text, such as a letter before each number."
+        )
+    n_distinct = pc.count_distinct(labels).as_py()
     if n_distinct > MAX_DECIMAL_LABELS:
         examples = ", ".join(f"{value:.4g}" for value in labels.unique()[:3].to_pylist())
         return (

@@ -1,5 +1,6 @@
 """What kinds of values Arrow columns hold, and one kind for the columns of several files."""
 
+import contextlib
 from collections import Counter
 
 import pyarrow as pa
@@ -48,11 +49,15 @@ def finite(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
 
 def label_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the labels as whole numbers, truth values or text where they are that."""
+    if pa.types.is_decimal(column.type):
+        with contextlib.suppress(pa.ArrowInvalid):  # fractions, or beyond 64 bits
+            return column.cast(pa.int64())
     plain = plain_column(column)
     if plain is None:
         return column
     if pa.types.is_floating(plain.type):
         plain = pc.if_else(pc.is_nan(plain), None, plain)
+        plain = pc.add(plain, pa.scalar(0, plain.type))  # -0 and 0 are one class
         finite = plain.drop_null()
         if len(finite) and pc.all(pc.and_(pc.is_finite(finite), pc.equal(finite, pc.floor(finite)))).as_py():
             bounds = pc.min_max(finite).as_py()

@@ -22,7 +22,9 @@ def write_table(table: dataset.Dataset, described: Described, path: str) -> None
         path: File to write.
     """
     columns, kept = described.schema.kept, described.kept
-    label_type = pa.array(described.classes).type
+    largest = described.classes[-1]
+    is_unsigned = isinstance(largest, int) and largest >= 2**63
+    label_type = pa.uint64() if is_unsigned else pa.array(described.classes).type
     names = [column.name for column in columns]
     at_once = max(10_000, 40_000_000 // len(names))
     batches = table.to_batches(columns=names, batch_size=min(at_once, 1 << 17), batch_readahead=4, fragment_readahead=1)

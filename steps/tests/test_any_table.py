@@ -393,8 +393,71 @@ CASES = [
     Case(
         "some labels missing",
         columns(kind=["cat", None, *KINDS[2:]]),
-        "1 of 24 rows have no label in 'kind', the first is data row 2. Fill them in or remove the rows.",
+        "1 of 24 rows have no label in 'kind', the first is data row 2. Fill them in, or leave these rows out with "
+        "--set drop_unlabeled=true. Empty cells and words such as NA, null and nan count as missing; "
+        "--set na_values=WORDS says which words do (a JSON list; [] for none, so that NA can be North America).",
     ),
+    Case(
+        "rows without a label, left out",
+        columns(kind=["cat", None, *KINDS[2:-1], "nan"]),
+        settings={"drop_unlabeled": True},
+        classes={"cat": N // 2, "dog": N // 2 - 2},
+        told="2 of 24 rows have no label in 'kind' and are left out",
+    ),
+    Case(
+        "rows without a label, a weight or a group, left out with a rare class",
+        columns(
+            kind=["cat", None, "eel", *KINDS[3:]],
+            w=[1, None, 2, *[3] * (N - 3)],
+            g=[1, None, 1, *range(N - 3)],
+            word=["a", "never", "b", *"abc" * (N // 3 - 1)],
+        ),
+        settings={"drop_unlabeled": True, "min_class_rows": 2, "weight": "w", "group_by": "g"},
+        classes={"cat": N // 2 - 1, "dog": N // 2 - 1},
+        types={"w": "number", "g": "number", "word": "category"},
+        told="classes of too few rows are left out with their rows: 'eel' (1)",
+    ),
+    Case(
+        "numbers without a label, left out",
+        arrow(kind=pa.array([0.5, None, float("nan"), *[0.5, 1.5] * (N // 2 - 2), 1.5])),
+        settings={"drop_unlabeled": True},
+        classes={"0.5": N // 2 - 1, "1.5": N // 2 - 1},
+        told="2 of 24 rows have no label in 'kind' and are left out",
+    ),
+    Case(
+        "categories without a label, left out",
+        arrow(kind=pa.array(["cat", None, *KINDS[2:]]).dictionary_encode()),
+        settings={"drop_unlabeled": True},
+        classes={"cat": N // 2, "dog": N // 2 - 1},
+    ),
+    Case(
+        "one class beside rows without a label",
+        columns(kind=["cat", None] * (N // 2)),
+        "The label 'kind' has only the value 'cat'; a classifier needs at least two",
+        settings={"drop_unlabeled": True},
+    ),
+    Case(
+        "no label at all, rows without one left out",
+        columns(kind=None),
+        "None of the 24 rows has a label in 'kind'. Name another column",
+        settings={"drop_unlabeled": True},
+    ),
+    Case(
+        "unsigned labels",
+        arrow(kind=pa.array([2**63 + 1, 2**64 - 1] * (N // 2), pa.uint64())),
+        classes={str(2**63 + 1): N // 2, str(2**64 - 1): N // 2},
+    ),
+    Case(
+        "labels beyond 64 bits in a text file",
+        columns(kind=[2**64 - 1, 2**64 - 2] * (N // 2)),
+        "The label 'kind' holds numbers beyond 64 bits, whose last digits are lost, and classes that differ in",
+    ),
+    Case(
+        "labels of decimals",
+        arrow(kind=pa.array([15, 20] * (N // 2), pa.int64()).cast(pa.decimal128(22, 1))),
+        classes={"15": N // 2, "20": N // 2},
+    ),
+    Case("infinite labels", arrow(kind=[float("inf")] * N), "The label 'kind' has only the value inf"),
     Case(
         "class of one row",
         SMALL + b"1,eel\n",
