@@ -378,6 +378,7 @@ SMALL = "size,kind\n1,cat\n2,dog\n"
         packed_zip(**{"rows.json": '[{"size": 1, "kind": "cat"}, {"size": 2, "kind": "dog"}]'}),
         gzip.compress(b'{"size": 1, "kind": "cat"}\n{"size": 2, "kind": "dog"}\n'),
     ],
+    ids=["bzip2", "xz", "gzip", "zip", "zip of a folder", "zip of JSON", "gzip of JSON"],
 )
 def test_packed_text_is_read(read, content):
     assert read(content)[0].to_pydict() == {"size": [1, 2], "kind": ["cat", "dog"]}
