@@ -27,7 +27,7 @@ MAX_CATEGORIES = 254  # the most that gradient boosting takes, one less for the 
 MIN_FREQUENCY = 20  # of a value to be a category of its own, where there are more values than that
 REST = ""  # the category of all other values; no value is blank
 WORDS_TO_READ, SIGNS_TO_READ = 3, 6  # a text of more, on average, is something to read
-N_FOLDS = 5
+N_FOLDS = 3
 EXACT = 2**53  # whole numbers beyond it lose their last digits as floating-point numbers
 
 
@@ -74,8 +74,8 @@ class RawRows(_Shipped, TransformerMixin, BaseEstimator):
         """
         if not isinstance(X, pd.DataFrame):
             raise ValueError(f"A pandas DataFrame of raw rows is needed, with the names of the columns, not {type(X)}.")
-        if not all(isinstance(name, str) for name in X.columns):  # of a file without a header
-            X = X.set_axis(X.columns.map(str), axis=1)
+        if not all(isinstance(name, str) for name in X.columns):  # of a file without a header, or with one of two lines
+            X = X.set_axis(["_".join(map(str, name if isinstance(name, tuple) else [name])) for name in X], axis=1)
         missing = [name for name in self.columns if name not in X.columns]
         if missing and set(missing) <= set(X.index.names):  # Parquet files may name a column as the index
             X = X.reset_index(level=missing)
@@ -294,17 +294,18 @@ class _Text(_Encoder):
         # a leaf has 20 rows or more, and the values of fewer are one more category
         self.categories = [*sorted(counts[counts >= MIN_FREQUENCY].index[:MAX_CATEGORIES]), REST]
         text = values.astype("string")
-        self.letters = StringEncoder(random_state=seed).fit(text)
+        self.letters = StringEncoder(random_state=seed)
+        letters = self._numbered(self.letters.fit_transform(text))
         self.words, scores = None, None
         has_words = text.str.count(r"\s+").mean() + 1 > WORDS_TO_READ
         has_signs = text.str.count(SCRIPT_WITHOUT_SPACES).mean() > SIGNS_TO_READ
         if y is not None and (has_words or has_signs):
             self.words, scores = _fitted_words(text.fillna(""), y, has_signs, seed)
-        return self._category(values) | self._letters(text) | (self._words(scores) if self.words else {})
+        return self._category(values) | letters | (self._words(scores) if self.words else {})
 
     def features(self, values: pd.Series) -> dict[str, object]:
         text = values.astype("string")
-        features = self._category(values) | self._letters(text)
+        features = self._category(values) | self._numbered(self.letters.transform(text))
         return features | self._words(self.words.decision_function(text.fillna(""))) if self.words else features
 
     def _category(self, values: pd.Series) -> dict[str, object]:
@@ -312,8 +313,7 @@ class _Text(_Encoder):
         places = np.where(places < 0, len(self.categories) - 1, places)
         return {"": pd.Categorical.from_codes(np.append(places, -1)[values.cat.codes], self.categories)}
 
-    def _letters(self, text: pd.Series) -> dict[str, object]:
-        letters = self.letters.transform(text)
+    def _numbered(self, letters: pd.DataFrame) -> dict[str, object]:
         return {f"_{place:02}": letters.iloc[:, place].to_numpy() for place in range(letters.shape[1])}
 
     def _words(self, scores: np.ndarray) -> dict[str, np.ndarray]:

@@ -61,7 +61,9 @@ def orc_tables(name: str, file: BinaryIO) -> Iterator[pa.Table]:
 
 
 def excel_table(name: str, file: BinaryIO, options: ReadOptions, text: Collection[str], notes: list[str]) -> pa.Table:
-    """Return the first sheet of a workbook of Excel or OpenDocument that holds rows, and note what else it has.
+    """Return a sheet of a workbook of Excel or OpenDocument, and note what else it has.
+
+    It is the first one with the name of the label in its first row, or else that has cells with values.
 
     Raises:
         ValueError: it cannot be read, or holds no table.
@@ -71,11 +73,15 @@ def excel_table(name: str, file: BinaryIO, options: ReadOptions, text: Collectio
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.read()))
         names = [sheet.name for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
-        rows, chosen = [], None
-        for chosen in names:
-            sheet = book.get_sheet_by_name(chosen)
-            rows = [[_cell(value) for value in row] for row in sheet.to_python(skip_empty_area=False)]
-            if any(value is not None for row in rows for value in row):
+        rows, chosen, sheet = [], names[0] if names else None, None
+        for each in names:
+            of_sheet = book.get_sheet_by_name(each)
+            found = [[_cell(value) for value in row] for row in of_sheet.to_python(skip_empty_area=False)]
+            first = next((row for row in found if any(value is not None for value in row)), [])
+            has_label = options.label in map(str, first)
+            if has_label or (first and not rows):
+                rows, chosen, sheet = found, each, of_sheet
+            if has_label:
                 break
     except PasswordError:
         raise ValueError(f"{name} has a password. Save it without one, or export the sheet as CSV.") from None

@@ -678,3 +678,13 @@ def test_what_is_no_table_is_called_what_it_is(tmp_path, case):
     assert str(refused.value).count("\n") < 5
     with pytest.raises(RequestError, match=message):
         sources.resolve(str(path), "kind", tmp_path / "cache")
+
+
+def test_sheet_is_the_one_that_has_the_label(tmp_path):
+    about = [["column", "meaning"], ["size", "in cm"], ["kind", "of animal"]]
+    (tmp_path / "rows.xlsx").write_bytes(
+        xlsx(("About", about), ("Animals", [["size", "kind"], [1, "cat"], [2, "dog"]]))
+    )
+    table = open_table(str(tmp_path / "rows.xlsx"), str(tmp_path), ReadOptions("kind"))
+    assert table.dataset.to_table().to_pydict() == {"size": [1, 2], "kind": ["cat", "dog"]}
+    assert "the sheet 'Animals' is read, not 'About'" in table.notes[0]
