@@ -66,8 +66,11 @@ def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
         output.flush()
         if output.error and not message:
             status, message = status or 1, f"standard output cannot be written: {words(output.error)}"
+        if ending.came:  # what was interrupted may have failed in its own way
+            status, message = ending.EXIT_STATUS, f"{ending.came}."
         if message:
-            print(f"Error: {printable(message, 4_000)}", file=sys.stderr)
+            print(f"Error: {printable(message, 4_000)}", file=sys.stderr, flush=True)
+            ending.told()
     return ending.leave(status)
 
 
@@ -82,8 +85,8 @@ def _status(app: Callable[..., None], argv: list[str] | None) -> tuple[int, str]
         with ending.by_signals():
             _check_current_folder()
             return app(argv, standalone_mode=False) or 0, ""
-    except ending.Interrupted as end:
-        return ending.EXIT_STATUS, f"{end}."
+    except ending.Interrupted:
+        return ending.EXIT_STATUS, ""
     except TyperException as error:
         asked = getattr(error, "ctx", None)
         told = printable(error.format_message(), 300)  # of the help that it has shown there is none
@@ -99,9 +102,7 @@ def _status(app: Callable[..., None], argv: list[str] | None) -> tuple[int, str]
             return 1, words(end.__context__)
         return (end.code, "") if isinstance(end.code, int) else (int(bool(end.code)), str(end.code or ""))
     except Exception as error:
-        if ending.came:
-            return ending.EXIT_STATUS, ""  # what was interrupted may fail in its own way
-        return 1, _unexpected(error)
+        return (1, _unexpected(error)) if not ending.came else (ending.EXIT_STATUS, "")
 
 
 def _check_current_folder() -> None:

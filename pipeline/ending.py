@@ -26,7 +26,8 @@ class Interrupted(BaseException):
     """A signal ends the command; the message says which. Unlike a KeyboardInterrupt no library takes it for its own."""
 
 
-came = False  # whether a signal has come that ends the command
+came = ""  # why the command ends, once a signal has come
+_is_told = False  # whether the user has been told so
 _waiting: list[str] = []  # the reason, where what is done now is to be done to its end
 _is_later = False
 _actions: list[Callable[[str], object]] = []
@@ -56,15 +57,15 @@ def by_signals() -> Iterator[None]:
         global came
         if came:  # the next may come before the lines below
             return
-        came = True
+        came = SIGNALS[number]
         for each in handled:
             signal.signal(each, _nothing)  # no SIG_IGN, which Python complains of where the next is there already
         # the signal may have come while the main thread starts one: threading's own lock would be taken twice
         _thread.start_new_thread(_end_anyway, ())
         if _is_later:
-            _waiting.append(SIGNALS[number])
+            _waiting.append(came)
         else:
-            _end(SIGNALS[number])
+            _end(came)
 
     is_main = threading.current_thread() is threading.main_thread()
     former = {number: signal.getsignal(number) for number in SIGNALS} if is_main else {}
@@ -113,6 +114,15 @@ def _nothing(*_: object) -> None:
     """One signal is enough."""
 
 
+def told() -> None:
+    """Keep in mind that the user has been told why the command ends."""
+    global _is_told
+    _is_told = True
+
+
 def _end_anyway() -> None:
     time.sleep(SECONDS)
+    if not _is_told:
+        with contextlib.suppress(OSError):
+            os.write(2, f"Error: {came}.\n".encode())
     os._exit(EXIT_STATUS)

@@ -51,6 +51,12 @@ def descendants(process):
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def living(processes, timeout):
+    """Return which processes have not ended after some seconds; one that only waits to be asked for its status has."""
+    _, alive = psutil.wait_procs(processes, timeout=timeout)
+    return [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
 def record_of(tmp_path):
     return json.loads(next((tmp_path / "runs" / "x").glob("2*/run.json")).read_text())
 
@@ -66,8 +72,7 @@ def test_ctrl_c_ends_every_process_and_the_next_run_goes_on_from_there(started, 
     assert process.returncode == 130
     assert "Traceback" not in shown
     assert "Error: interrupted by Ctrl-C" in shown
-    _, alive = psutil.wait_procs(children, timeout=2)
-    assert alive == []
+    assert living(children, timeout=2) == []
 
     record = record_of(tmp_path)
     assert record["status"] == "cancelled"
@@ -181,8 +186,7 @@ def test_no_process_outlives_a_run_that_is_killed(started):
     process = started(r"train-model\[\d\] +started", *SLOW)
     children = descendants(process)
     process.kill()
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert alive == []
+    assert living(children, timeout=5) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a small disk takes root")
