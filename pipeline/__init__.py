@@ -67,10 +67,9 @@ def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
         if output.error and not message:
             status, message = status or 1, f"standard output cannot be written: {words(output.error)}"
         if ending.came:  # what was interrupted may have failed in its own way
-            status, message = ending.EXIT_STATUS, f"{ending.came}."
+            status, message = ending.EXIT_STATUS, "" if ending.is_told else f"{ending.came}."
         if message:
             print(f"Error: {printable(message, 4_000)}", file=sys.stderr, flush=True)
-            ending.told()
     return ending.leave(status)
 
 

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import files, history, results, runs, texts
+from pipeline import ending, files, history, results, runs, texts
 from pipeline.check import Check, Description
 from pipeline.compare import Comparison
 from pipeline.graph import Node
@@ -161,6 +161,7 @@ def show(message: str) -> None:
 def show_error(message: str) -> None:
     """Show what went wrong."""
     error_console.print(Text("Error: ", "bold red").append(_first(message, MAX_ERROR_LENGTH)))
+    ending.told(message)
 
 
 def show_checks(checks: list[Check]) -> None:

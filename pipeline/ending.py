@@ -27,7 +27,7 @@ class Interrupted(BaseException):
 
 
 came = ""  # why the command ends, once a signal has come
-_is_told = False  # whether the user has been told so
+is_told = False  # whether the user has been told so
 _waiting: list[str] = []  # the reason, where what is done now is to be done to its end
 _is_later = False
 _actions: list[Callable[[str], object]] = []
@@ -114,15 +114,15 @@ def _nothing(*_: object) -> None:
     """One signal is enough."""
 
 
-def told() -> None:
-    """Keep in mind that the user has been told why the command ends."""
-    global _is_told
-    _is_told = True
+def told(message: str) -> None:
+    """Keep in mind that the user has been told something; why the command ends is told once."""
+    global is_told
+    is_told |= bool(came) and came in message
 
 
 def _end_anyway() -> None:
     time.sleep(SECONDS)
-    if not _is_told:
+    if not is_told:
         with contextlib.suppress(OSError):
             os.write(2, f"Error: {came}.\n".encode())
     os._exit(EXIT_STATUS)

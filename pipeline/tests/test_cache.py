@@ -67,7 +67,7 @@ def slow(*values):
     [
         slow("train_model", "=max_iter,", "=max_iter + 1,", {"train-model", "combine-models", "evaluate-model"}),
         ("evaluate_model", "return evaluation", "return 1.0 * evaluation", {"evaluate-model"}),
-        ("evaluation/page", "Where it fails", "Where it is wrong", {"evaluate-model"}),
+        slow("evaluation/page", "Where it fails", "Where it is wrong", {"evaluate-model"}),
         slow("evaluation/page.css", "max-width: 70rem", "max-width: 71rem", {"evaluate-model"}),
         slow("split_data", "write_table(rows,", "write_table(rows[:-1],", ALL - {"prepare-data"}),
     ],

@@ -21,7 +21,9 @@ def shell(command, runs_dir, cwd=ROOT):
     return subprocess.run(["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=90)
 
 
-@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "streams", ["<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in (">&-", "2>&-"))]
+)
 def test_run_with_closed_streams_is_recorded(tmp_path, streams):
     done = shell(f"$RUN {streams}", tmp_path)
     assert (done.returncode, runs.load("x", "latest", tmp_path).status) == (0, "succeeded"), done.stderr

@@ -11,7 +11,7 @@ FIGURES = {"accuracy": 0.5, "macro_f1": 0.5, "rows": {"a": 1}, "precision": {"a"
 
 
 def test_damaged_files_are_read_or_refused():
-    found = mutations.damage(150, seed=13, seconds=30)
+    found = mutations.damage(100, seed=13, seconds=30)
     assert not found.faults
     assert {name.split()[0] for name in found.counts} == {
         "cache",
@@ -21,7 +21,7 @@ def test_damaged_files_are_read_or_refused():
         "run.json",
         "schema",
     }
-    assert sum(count for name, count in found.counts.items() if name.endswith("refused")) > 75
+    assert sum(count for name, count in found.counts.items() if name.endswith("refused")) > 50
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_record_in_the_folder_of_another_run_is_refused(begin, tmp_path):
             runs.load("x", "latest", tmp_path / "runs")
 
 
-@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+@pytest.mark.parametrize("umask", [0o002, *(pytest.param(umask, marks=pytest.mark.slow) for umask in (0o022, 0o077))])
 def test_modes_follow_the_umask(tmp_path, umask):
     command = [sys.executable, "run.py", "--identifier", "x", "--data", "sample:200", "--set", "max_iter=1"]
     environment = {**os.environ, "COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}

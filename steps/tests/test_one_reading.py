@@ -155,7 +155,7 @@ def require_one_answer(text: str, folder: str) -> None:
     derandomize=not EXAMPLES,
     suppress_health_check=list(HealthCheck),
     database=None,
-    max_examples=EXAMPLES or 20,
+    max_examples=EXAMPLES or 12,
 )
 @given(csv_texts())
 def test_rows_get_one_answer_however_they_were_read(text):
