@@ -13,10 +13,11 @@ import pyarrow as pa
 from pyarrow import csv
 
 from steps.tables.delimiters import long_fields
-from steps.tables.dialects import Dialect, csv_dialect
+from steps.tables.dialect import Dialect
 from steps.tables.encodings import Repaired
 from steps.tables.files import READ_ERRORS, damage, unpacked
 from steps.tables.options import NA_VALUES, ReadOptions
+from steps.tables.sniffing import csv_dialect
 from steps.tables.strangers import require_no_packed
 from steps.tables.types import require_distinct
 

@@ -9,8 +9,9 @@ from pyarrow import parquet
 from pyarrow.csv import write_csv
 
 from steps.tables.csv_files import record_end
-from steps.tables.dialects import Dialect, csv_dialect
+from steps.tables.dialect import Dialect
 from steps.tables.reading import open_table
+from steps.tables.sniffing import csv_dialect
 from steps.tables.types import one_schema
 
 

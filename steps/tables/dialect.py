@@ -1,18 +1,42 @@
-"""What is said of how a text file is written, and how pandas reads the same."""
+"""How a text file is written, in words, too, and how pandas reads the same."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from steps.tables.headers import Header
-
-if TYPE_CHECKING:
-    from steps.tables.dialects import Dialect
+from steps.tables.headers import UNREAD, Header
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is written."""
+
+    encoding: str
+    delimiter: str  # " " where any number of blanks stands between fields
+    decimal_point: str = "."
+    names: tuple[str, ...] = ()  # of the fields of a row, in order
+    skipped: int = 0  # bytes before the first row of data, of the file in UTF-8, else of its text in UTF-8
+    n_rows: int = 0  # of data, that were seen
+    comment: str = ""  # what lines begin with that are no rows
+    spaces: str = ""  # that belong to no field: those after the delimiter, or around it
+    escapes: bool = False  # whether \" is a quote within quotes
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the rows can be read as they stand."""
+        return not (self.comment or self.spaces or self.escapes or self.delimiter == " ")
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of the table."""
+        return [name for name in self.names if name != UNREAD]
+
+
 def dialect_notes(
-    name: str, dialect: "Dialect", header: Header, facts: list[str], n_skipped: int, has_mark: bool
+    name: str, dialect: Dialect, header: Header, facts: list[str], n_skipped: int, has_mark: bool
 ) -> list[str]:
     """Say how the file is written, and how pandas reads it so.
 

@@ -3,44 +3,18 @@
 import io
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from steps.cells import PATTERNS, is_marker
 from steps.tables.delimiters import Split, long_fields, split_by
+from steps.tables.dialect import DELIMITERS, Dialect, dialect_notes
 from steps.tables.encodings import cleaned, encoding_of
-from steps.tables.headers import UNREAD, find_header, looks_like_values
+from steps.tables.headers import find_header, looks_like_values
 from steps.tables.options import ReadOptions
 from steps.tables.strangers import require_table
-from steps.tables.told import DELIMITERS, dialect_notes
 
 COMMENTS = ("#", "//")
 RARE_DELIMITERS = (":", "~", "^", "\x01", "§")  # taken only where the label is a name by them
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a CSV file is written."""
-
-    encoding: str
-    delimiter: str  # " " where any number of blanks stands between fields
-    decimal_point: str = "."
-    names: tuple[str, ...] = ()  # of the fields of a row, in order
-    skipped: int = 0  # bytes before the first row of data, of the file in UTF-8, else of its text in UTF-8
-    n_rows: int = 0  # of data, that were seen
-    comment: str = ""  # what lines begin with that are no rows
-    spaces: str = ""  # that belong to no field: those after the delimiter, or around it
-    escapes: bool = False  # whether \" is a quote within quotes
-    notes: tuple[str, ...] = ()
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the rows can be read as they stand."""
-        return not (self.comment or self.spaces or self.escapes or self.delimiter == " ")
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns of the table."""
-        return [name for name in self.names if name != UNREAD]
 
 
 def csv_dialect(
