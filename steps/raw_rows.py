@@ -256,13 +256,13 @@ class _Moments(_Encoder):
         return {part: parts[part].to_numpy("float64" if "seconds" in part else "float32") for part in self.parts}
 
     def _parts(self, values: pd.Series) -> dict[str, pd.Series]:
-        moments, epoch = values.dt, pd.Timestamp(0, tz=values.dt.tz)
+        moments, epoch = values.dt, pd.Timestamp(0, tz=values.dt.tz).as_unit("us")  # in nanoseconds years end at 2262
         return {
             "_year": moments.year,
             "_month": moments.month,
             "_day": moments.day,
             "_hour": moments.hour,
-            "_total_seconds": (values - epoch) / pd.Timedelta(seconds=1),
+            "_total_seconds": (values - epoch).dt.total_seconds(),
             "_weekday": moments.day_of_week + 1,
         }
 
