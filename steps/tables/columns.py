@@ -226,6 +226,6 @@ def is_copy(column: pa.ChunkedArray, labels: Labels) -> bool:
     if not types.is_dictionary(column.type):
         column = column.dictionary_encode()
     values = column.unify_dictionaries().combine_chunks()
-    pairs = values.indices.to_numpy().astype(np.int64) * 1_000_000 + labels.codes
+    pairs = values.indices.to_numpy().astype(np.int64) * 1_000_000 + labels.indices.to_numpy()
     n_pairs = len(np.unique(pairs))
-    return n_pairs == len(np.unique(labels.codes)) == len(np.unique(pairs // 1_000_000))
+    return n_pairs == len(labels.names) == len(np.unique(pairs // 1_000_000))

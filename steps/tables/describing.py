@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steps.tables.columns import describe_column
-from steps.tables.leaks import Labels
+from steps.tables.leaks import Labels, labels_of
 from steps.tables.problems import alike_warnings, classes_problems, label_problem, role_problem, too_many_classes
 from steps.tables.reading import Table
 from steps.tables.roles import Roles
@@ -51,11 +51,10 @@ def describe(table: Table, roles: Roles, min_class_rows: int = 0, drop_unlabeled
             "where there are some, the file has another delimiter than comma, semicolon, tab or bar."
         )
         return described
-    codes = _find_classes(described, table, min_class_rows, drop_unlabeled)
-    if codes is None or schema.rows == 0:
+    labels = _find_classes(described, table, min_class_rows, drop_unlabeled)
+    if labels is None or schema.rows == 0:
         return described
 
-    labels = Labels(label, codes.to_numpy(zero_copy_only=False), [str(name) for name in described.classes])
     at_once = max(1, VALUES_AT_ONCE // (schema.rows + 1))
     for start in range(0, len(names), at_once):
         group = table.dataset.to_table(columns=names[start : start + at_once])
@@ -74,8 +73,8 @@ def describe(table: Table, roles: Roles, min_class_rows: int = 0, drop_unlabeled
     return described
 
 
-def _find_classes(described: Described, table: Table, min_class_rows: int, drop_unlabeled: bool) -> pa.Array | None:
-    """Fill in the classes and which rows are kept; return the code of the label of each row that is, None for none."""
+def _find_classes(described: Described, table: Table, min_class_rows: int, drop_unlabeled: bool) -> Labels | None:
+    """Fill in the classes and which rows are kept; return them by row, None for none."""
     schema, label = described.schema, described.schema.label
     labels = label_column(table.dataset.to_table(columns=[label]).column(0))
     n_missing = labels.null_count
@@ -105,5 +104,7 @@ def _find_classes(described: Described, table: Table, min_class_rows: int, drop_
     schema.classes = {str(name): rows for name, rows in rows_of.items()}
     schema.problems += classes_problems(rows_of, label, len(rare), table.is_part)
     schema.warnings += alike_warnings(described.classes)
-    places = pc.index_in(labels.dictionary, pa.array(described.classes, labels.dictionary.type)).take(labels.indices)
-    return places if described.kept is None else places.filter(described.kept)
+    known = pc.index_in(labels.dictionary, pa.array(described.classes, labels.dictionary.type))
+    places = known.fill_null(0).to_numpy()  # no row that is kept is of a class that is left out
+    indices = labels.indices if described.kept is None else labels.indices.filter(described.kept)
+    return labels_of(label, indices, places, [str(name) for name in described.classes])

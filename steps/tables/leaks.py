@@ -16,32 +16,52 @@ MIN_ROWS = 20  # fewer may agree by chance
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of the rows of a table."""
+    """The classes of the rows of a table, and of the rows that are looked at."""
 
     name: str  # of the column
-    codes: np.ndarray  # place of each row's class among the names
     names: list[str]
+    indices: pa.Array  # a number of each row's class
+    rows: np.ndarray  # places of the rows that are looked at, in order
+    half: np.ndarray  # which of them are of the one half
+    codes: np.ndarray  # place of their classes among the names
 
     @property
     def most_frequent(self) -> float:
         """Share of the rows that are of the most frequent class."""
         return float(np.bincount(self.codes).max() / len(self.codes))
 
+    def looked_at(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return the values of a column in the rows that are looked at."""
+        return column.take(pa.array(self.rows)) if len(self.rows) < len(column) else column
+
+
+def labels_of(name: str, indices: pa.Array, places: np.ndarray, names: list[str]) -> Labels:
+    """Return the classes of a table, of which 100,000 rows are looked at where it has more.
+
+    Args:
+        name: Name of the column.
+        indices: A number of each row's class.
+        places: The place of the class of each such number among the names.
+        names: Names of the classes.
+    """
+    rng, n_rows = np.random.default_rng(0), len(indices)
+    rows = np.arange(n_rows) if n_rows <= MAX_ROWS else np.sort(rng.choice(n_rows, MAX_ROWS, replace=False))
+    codes = places[indices.take(pa.array(rows)).to_numpy(zero_copy_only=False)]
+    return Labels(name, names, indices, rows, rng.permutation(len(rows)) % 2 == 0, codes)
+
 
 def alone(column: pa.ChunkedArray, labels: Labels) -> float:
     """Return the share of the rows whose class a column gives by itself, by values that half of the rows teach.
 
     A value gives the class that most rows of the one half have at it, and is asked of the other half; one that the
-    other half does not have gives the most frequent class. Numbers and dates are taken in up to 256 bins. Of a long
-    table 100,000 rows are looked at.
+    other half does not have gives the most frequent class. Numbers and dates are taken in up to 256 bins.
 
     Args:
         column: Its values, as they are learned from.
         labels: The classes of the same rows.
     """
-    rows, half = _sampled(len(column))
-    codes = labels.codes[rows]
-    places = _places(column.take(pa.array(rows)) if len(rows) < len(column) else column)
+    codes, half = labels.codes, labels.half
+    places = _places(labels.looked_at(column))
     n_classes, n_places = len(labels.names), int(places.max()) + 1
     right = 0
     for learned, asked in ((half, ~half), (~half, half)):
@@ -49,7 +69,7 @@ def alone(column: pa.ChunkedArray, labels: Labels) -> float:
         counts = counts.reshape(n_places, n_classes)
         given = np.where(counts.any(axis=1), counts.argmax(axis=1), np.bincount(codes[learned]).argmax())
         right += (given[places[asked]] == codes[asked]).sum()
-    return float(right / len(rows))
+    return float(right / len(codes))
 
 
 def tells(share: float, labels: Labels, least: float = 0.2) -> bool:
@@ -60,7 +80,7 @@ def tells(share: float, labels: Labels, least: float = 0.2) -> bool:
         labels: The classes of the rows.
         least: Least part of what is beyond the most frequent class.
     """
-    base, n_rows = labels.most_frequent, min(len(labels.codes), MAX_ROWS)
+    base, n_rows = labels.most_frequent, len(labels.codes)
     return share - base > max(least * (1 - base), 4 * np.sqrt(base * (1 - base) / n_rows))
 
 
@@ -82,9 +102,12 @@ def _filled_note(column: pa.ChunkedArray, labels: Labels) -> str:
     """Say that a column is filled, or missing, in the rows of one class."""
     if not MIN_ROWS <= column.null_count <= len(column) - MIN_ROWS:
         return ""
+    column = labels.looked_at(column)
     is_filled = pc.is_valid(column).to_numpy()
     of_class = np.bincount(labels.codes)
     for what, rows in (("filled", is_filled), ("missing", ~is_filled)):
+        if not rows.any():
+            continue
         found = np.bincount(labels.codes[rows], minlength=len(of_class))
         code, n_rows = int(found.argmax()), int(rows.sum())
         share, name = found[code] / n_rows, labels.names[code]
@@ -96,15 +119,8 @@ def _filled_note(column: pa.ChunkedArray, labels: Labels) -> str:
                 f"{what} in {known:.1%} of the rows of {name!r} and in {others:.1%} of the others: that gives it away"
             )
         if what == "filled" and share >= 0.995 and not is_chance:
-            return f"filled only where {labels.name!r} is {name!r}, in {n_rows:,} rows"
+            return f"filled only where {labels.name!r} is {name!r}, in {n_rows / len(column):.1%} of the rows"
     return ""
-
-
-def _sampled(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of the rows that are looked at, in order, and which of them are of the one half."""
-    rng = np.random.default_rng(0)
-    rows = np.arange(n_rows) if n_rows <= MAX_ROWS else np.sort(rng.choice(n_rows, MAX_ROWS, replace=False))
-    return rows, rng.permutation(len(rows)) % 2 == 0
 
 
 def _places(column: pa.ChunkedArray) -> np.ndarray:
