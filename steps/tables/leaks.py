@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-MAX_ROWS = 100_000  # that are looked at
+MAX_ROWS, RUN_ROWS = 100_000, 100  # that are looked at, in runs of some that follow one another
 MAX_BINS, ROWS_OF_A_BIN = 256, 20  # so that each half has some
 NEARLY_ALL = 0.95  # of what is to be told beyond the most frequent class
 FILLED_ALIKE = 0.95  # F1 of being filled, or missing, for a class
@@ -32,7 +32,11 @@ class Labels:
 
     def looked_at(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return the values of a column in the rows that are looked at."""
-        return column.take(pa.array(self.rows)) if len(self.rows) < len(column) else column
+        if len(self.rows) == len(column):
+            return column
+        # slices take no copy of a column, as taking single rows of its blocks does
+        runs = (column.slice(int(start), RUN_ROWS).chunks for start in self.rows[::RUN_ROWS])
+        return pa.chunked_array([chunk for chunks in runs for chunk in chunks], column.type)
 
 
 def labels_of(name: str, indices: pa.Array, places: np.ndarray, names: list[str]) -> Labels:
@@ -45,7 +49,10 @@ def labels_of(name: str, indices: pa.Array, places: np.ndarray, names: list[str]
         names: Names of the classes.
     """
     rng, n_rows = np.random.default_rng(0), len(indices)
-    rows = np.arange(n_rows) if n_rows <= MAX_ROWS else np.sort(rng.choice(n_rows, MAX_ROWS, replace=False))
+    rows = np.arange(n_rows)
+    if n_rows > MAX_ROWS:
+        starts = np.sort(rng.choice(n_rows // RUN_ROWS, MAX_ROWS // RUN_ROWS, replace=False)) * RUN_ROWS
+        rows = (starts[:, None] + np.arange(RUN_ROWS)).ravel()
     codes = places[indices.take(pa.array(rows)).to_numpy(zero_copy_only=False)]
     return Labels(name, names, indices, rows, rng.permutation(len(rows)) % 2 == 0, codes)
 
