@@ -12,7 +12,7 @@ from pyarrow import types
 from steps.cells import SCRIPT_WITHOUT_SPACES, is_marker, looks_like_number
 from steps.tables.leaks import Labels, alone, leak_note, tells
 from steps.tables.schema import Column
-from steps.tables.texts import as_read, is_text, reading_note, text_reading
+from steps.tables.texts import as_read, is_text, rows_of_texts, text_reading
 from steps.tables.types import finite, plain_column
 
 COUNTED_ROWS = 1_000_000  # of which the values are counted where there are many different ones
@@ -47,10 +47,11 @@ def describe_column(
         column.drop(f"holds {what}, which are no single values")
         return column
     if is_text(plain.type) and role not in ("label", "group"):
-        column.reading = text_reading(plain, decimal)
-        if column.reading:
-            column.add_note(reading_note(plain, column.reading))
-            plain = as_read(plain, column.reading)
+        column.reading, note = text_reading(plain, decimal)
+        column.add_note(note)
+        plain = as_read(plain, column.reading) if column.reading else plain
+    elif decimal == "," and types.is_floating(plain.type):
+        column.reading = {"kind": "number", "decimal": decimal}  # raw rows may hold the text
     plain, n_infinite = finite(plain)
     column.missing = rounded(plain.null_count / n_rows)
     if n_infinite:
@@ -95,10 +96,7 @@ def _describe_values(column: Column, plain: pa.ChunkedArray) -> None:
 
 
 def _describe_text(column: Column, plain: pa.ChunkedArray, counts: pa.StructArray) -> None:
-    merged: dict[str, int] = {}
-    for entry in counts.to_pylist():  # the blocks of a file have dictionaries of their own
-        if entry["values"] is not None:
-            merged[entry["values"]] = merged.get(entry["values"], 0) + entry["counts"]
+    merged = rows_of_texts(counts)
     merged = dict(sorted(merged.items(), key=lambda pair: -pair[1]))
     column.distinct = len(merged)
     column.type = "category" if column.distinct <= MAX_CATEGORIES else "text"

@@ -17,20 +17,23 @@ def is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_dictionary(kind)
 
 
-def text_reading(values: pa.ChunkedArray, decimal: str) -> dict[str, str] | None:
-    """Return how a column of text is read by steps.cells as numbers, times or dates; None where it stays text.
+def text_reading(values: pa.ChunkedArray, decimal: str) -> tuple[dict[str, str] | None, str]:
+    """Return how a column of text is read by steps.cells as numbers, times or dates, and say so; None where it is text.
 
     Args:
         values: Text or categories.
         decimal: The decimal mark of the file's other columns.
     """
-    some = _distinct(values.slice(0, ROWS_TRIED).drop_null().slice(0, TEXTS_TRIED))
-    if reading_of(some, decimal) is None and not all(map(is_marker, some)):
-        return None
-    reading = reading_of(_distinct(values), decimal)
-    if reading and reading["kind"] == "time" and not pc.max(_read(values, reading)).as_py() < 86_400:
+    some = rows_of_texts(values.slice(0, ROWS_TRIED).drop_null().slice(0, TEXTS_TRIED).value_counts())
+    if reading_of([*some], decimal) is None and not all(map(is_marker, some)):
+        return None, ""
+    counts = rows_of_texts(values.value_counts())
+    reading = reading_of([*counts], decimal)
+    if not reading:
+        return None, ""
+    if reading["kind"] == "time" and not pc.max(_read(values, reading)).as_py() < 86_400:
         reading["kind"] = "duration"
-    return reading
+    return reading, _note(counts, len(values), reading)
 
 
 def as_read(values: pa.ChunkedArray, reading: dict[str, str]) -> pa.ChunkedArray:
@@ -44,29 +47,30 @@ def as_read(values: pa.ChunkedArray, reading: dict[str, str]) -> pa.ChunkedArray
     return pc.round(pc.multiply(read, 1e6)).cast(pa.int64()).cast(kind)
 
 
-def reading_note(values: pa.ChunkedArray, reading: dict[str, str]) -> str:
+def _note(counts: dict[str, int], n_rows: int, reading: dict[str, str]) -> str:
     """Say how a column of text was read, and which of its values were taken as missing."""
-    text = values.cast(pa.string()).drop_null()
-    distinct = text.unique().to_pylist()
-    markers = [value for value in distinct if is_marker(value)]
-    plain = next((value for value in distinct if value not in markers and not _is_float(value)), None)
+    markers = [value for value in counts if is_marker(value)]
+    odd = next((value for value in counts if not is_marker(value) and not _is_float(value)), None)
     notes = []
-    if plain is not None:
+    if odd is not None:
         what = {"number": "numbers", "date": "dates", "time": "times of day", "duration": "durations"}[reading["kind"]]
-        read = read_values([plain], reading)[0]
-        means = f", read as {read:g}" if reading["kind"] == "number" else ""
+        means = f", read as {read_values([odd], reading)[0]:g}" if reading["kind"] == "number" else ""
         form = f", {reading['format']}" if reading.get("format", "ISO8601") != "ISO8601" else ""
-        notes.append(f"{what} such as {plain.strip()[:30]!r}{means}{form}")
+        notes.append(f"{what} such as {odd.strip()[:30]!r}{means}{form}")
     if markers:
-        number = pc.sum(pc.is_in(text, pa.array(markers))).as_py()
         shown = ", ".join(repr(value) for value in markers[:MAX_EXAMPLES])
-        notes.append(f"{number:,} of {len(values):,} cells hold {shown}: taken as missing")
+        number = sum(counts[value] for value in markers)
+        notes.append(f"{number:,} of {n_rows:,} cells hold {shown}: taken as missing")
     return "; ".join(notes)
 
 
-def _distinct(values: pa.ChunkedArray) -> list[str]:
-    """Return the distinct texts of a column, those of dictionaries that no row has not among them."""
-    return values.cast(pa.string()).unique().drop_null().to_pylist()
+def rows_of_texts(value_counts: pa.StructArray) -> dict[str, int]:
+    """Return the distinct texts of a column with their rows; blocks of a file have dictionaries of their own."""
+    counts: dict[str, int] = {}
+    for entry in value_counts.to_pylist():
+        if entry["values"] is not None:
+            counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+    return counts
 
 
 def _read(values: pa.ChunkedArray, reading: dict[str, str]) -> pa.ChunkedArray:

@@ -198,6 +198,18 @@ def test_points_between_thousands_that_were_read_as_decimal_points_are_refused(t
         model.predict(pd.read_csv(tmp_path / "table.csv", sep=";"))
 
 
+def test_decimal_commas_are_read_as_numbers_or_as_text(tmp_path):
+    share = np.random.default_rng(0).integers(0, 999, N)
+    lines = [f"{s / 10},{s % 7};{'low' if s < 500 else 'high'}".replace(".", "") for s in share]
+    (tmp_path / "table.csv").write_text("\n".join(["share;kind", *lines, ""]))
+    model, prepared = train(tmp_path / "table.csv", tmp_path)
+    expected = model.predict_proba(prepared)
+    with warnings.catch_warnings(action="error"):
+        for how in ({"decimal": ","}, {}, {"dtype": str}):
+            raw = pd.read_csv(tmp_path / "table.csv", sep=";", **how)
+            np.testing.assert_array_equal(model.predict_proba(raw), expected, err_msg=str(how))
+
+
 def test_model_says_where_a_batch_has_lost_what_training_knew(tmp_path):
     parts = np.array(["NA", "EU", "AS"])[np.random.default_rng(0).integers(3, size=N)]
     path, raw = table(tmp_path, part=parts, kind=np.where(parts == "NA", "cat", "dog"))
