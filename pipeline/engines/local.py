@@ -125,7 +125,6 @@ class Tasks(Hooks):
         self._run = run
         self._progress = progress
         self._cold = containers  # none once the warm process has been started, which a run of cached tasks never needs
-        self._warming = threading.Lock()
         self._processes: set[Any] = set()  # those that have not ended
         self._since: dict[int, float] = {}
 
@@ -165,7 +164,7 @@ class Tasks(Hooks):
 
     def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:
         """Run a task's process to its end; return its exit status, negative for a signal, and what to tell."""
-        with self._warming:
+        with PARSING:  # what is cold is parsed, too
             if self._cold:
                 texts = [text for container in self._cold for text in graph.sources(container).items()]
                 warm.preload((text for _, text in texts), {file.partition("/")[0] for file, _ in texts})
