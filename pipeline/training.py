@@ -1,6 +1,7 @@
 """The training pipeline, one box a task:
 
     prepare_data → split_data → preprocess → train_model (one per class, side by side) → combine_models → evaluate_model
+        → promote_model
 
 1. prepare_data    reads and checks the table, and finds its classes
 2. split_data      holds the test rows back before anything is learned
@@ -8,6 +9,7 @@
 4. train_model     tells one class from the rest
 5. combine_models  joins the class models into one classifier that takes raw rows
 6. evaluate_model  scores it on the raw test rows
+7. promote_model   makes it the champion if it is better than the one in use
 """
 
 from typing import List
@@ -19,13 +21,14 @@ from steps.combine_models import combine_models
 from steps.evaluate_model import evaluate_model
 from steps.prepare_data import prepare_data
 from steps.preprocess import preprocess
+from steps.promote_model import promote_model
 from steps.split_data import split_data
 from steps.train_model import train_model
 
 
 @dsl.pipeline(name="covertype-training", display_name="Forest cover training")
 # what is not said here of a parameter, its default too, stands with the first of these steps that takes it
-@parameters_of(train_model, split_data, preprocess, prepare_data)
+@parameters_of(train_model, split_data, preprocess, prepare_data, promote_model)
 def training(
     source: str,
     fingerprint: str,
@@ -47,6 +50,9 @@ def training(
     names: List[str],
     na_values: List[str],
     seed: int,
+    champion: str,
+    max_class_loss: float,
+    licence: str,
     label: str = "Cover_Type",
 ):
     """Train one classifier per class against the rest and combine them into one model of all classes.
@@ -101,3 +107,16 @@ def training(
 
     evaluation = evaluate_model(model=combined.outputs["model"], test=parts.outputs["test"])
     evaluation.set_display_name("Evaluate model")
+
+    promotion = promote_model(
+        challenger=combined.outputs["model"],
+        train=parts.outputs["train"],
+        test=parts.outputs["test"],
+        metrics=evaluation.outputs["metrics"],
+        run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+        champion=champion,
+        max_class_loss=max_class_loss,
+        licence=licence,
+    )
+    promotion.set_caching_options(False)  # the champion may be another each time
+    promotion.set_display_name("Promote model")

@@ -9,7 +9,7 @@ from steps.environment import BASE_IMAGE, pinned
 from steps.shipping import ships
 
 
-@ships("steps.tables", "steps.cells")
+@ships("steps.tables", "steps.cells", "steps.places")
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned(
@@ -123,5 +123,5 @@ def prepare_data(
     schema.metadata.update(columns=n_kept, dropped=n_columns - n_kept, notes=len(found.all_notes()))
     dataset.metadata.update(source=os.path.basename(source.rstrip("/")), fingerprint=fingerprint, rows=found.rows)
     dataset.metadata.update(columns=[column.name for column in found.kept], classes=found.classes)
-    dataset.metadata.update(label=label, weight=weight, split_by=split_by, group_by=group_by)
+    dataset.metadata.update(label=label, weight=weight, split_by=split_by, group_by=group_by, na_values=na_values)
     return list(range(len(described.classes)))

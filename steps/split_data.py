@@ -52,4 +52,5 @@ def split_data(
     for part, rows in ((train, table.filter(~held)), (test, table.filter(held))):
         parquet.write_table(rows, part.path)
         part.metadata.update(dataset.metadata, rows=rows.num_rows, columns=rows.column_names)
+        part.metadata.update(test_size=test_size, seed=seed)
     test.metadata.update(duplicates_in_train=repeated, classes_without_rows=untested)

@@ -8,8 +8,9 @@ from sklearn.metrics import f1_score
 
 from pipeline import RequestError, runs
 from pipeline import __main__ as verbs
-from pipeline.compare import bootstrap, compare
+from pipeline.compare import compare
 from pipeline.runs import Data, load
+from steps.promotion.chance import bootstrap
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
+from steps.places import local_path
 from steps.tables.globs import named
 from steps.tables.strangers import require_no_stranger
 
@@ -45,11 +46,6 @@ class FileMark:
     modified: int  # nanoseconds since 1970
     changed: int  # the same, also of its name and rights; no program can set it back
     linked: int  # the same, of a link that leads to it
-
-
-def local_path(uri: str) -> str:
-    """Return the path of a file or a gs:// address, which the service mounts below /gcs."""
-    return f"/gcs/{uri.removeprefix('gs://')}" if uri.startswith("gs://") else uri
 
 
 def table_files(source: str) -> list[str]:

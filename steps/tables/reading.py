@@ -8,6 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import dataset, parquet
 
+from steps.places import local_path
 from steps.tables.csv_files import csv_names, csv_tables
 from steps.tables.files import (
     READ_ERRORS,
@@ -16,7 +17,6 @@ from steps.tables.files import (
     file_marks,
     format_of,
     is_parquet,
-    local_path,
     table_files,
     unpacked,
 )

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from steps.tables.files import local_path, require_regular
+from steps.places import local_path
+from steps.tables.files import require_regular
 
 MAX_NAMES = 10  # in one line
 MAX_PROBLEMS = 4  # in one message

@@ -1,0 +1,94 @@
+"""A new model against the champion, on rows that neither was trained on."""
+
+import os
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from steps import champions
+from steps.champions import Champion
+from steps.model_folder import TRAINING_ROWS, load_model, read_facts
+from steps.places import local_path
+from steps.promotion.judging import Verdict, judge
+from steps.promotion.rows import digest_of, row_hashes
+
+
+def contest(
+    place: str, folder: str, run: str, test: pd.DataFrame, max_class_loss: float
+) -> tuple[Verdict, Champion | None]:
+    """Promote a model if it is better than the champion; return the verdict and who is champion now.
+
+    Args:
+        place: Path or gs:// address of champion.json; "" where no champion is kept.
+        folder: Folder of the new model, the challenger.
+        run: Id of the run that trained it, or the name of its job.
+        test: Test rows, which the challenger was not trained on.
+        max_class_loss: F1 that a class may lose.
+
+    Raises:
+        ValueError: the champion's model or champion.json is damaged or was tampered with.
+    """
+    if not place:
+        return Verdict("kept", ["no champion is kept: the parameter champion is empty"]), None
+    facts = read_facts(folder)
+    while True:
+        champion = champions.read(place)
+        verdict = _verdict(champion, place, folder, facts, test, max_class_loss)
+        if verdict.name != "promoted":
+            return verdict, champion
+        new = champions.made(place, run, folder, facts["sha256"], facts["figures"], verdict.reasons[0])
+        try:
+            return verdict, champions.promote(place, new, champion)
+        except champions.Changed:  # another run was promoted meanwhile: it is the one to beat
+            continue
+
+
+def _verdict(
+    champion: Champion | None, place: str, folder: str, facts: dict, test: pd.DataFrame, max_class_loss: float
+) -> Verdict:
+    if champion is None:
+        return Verdict("promoted", ["it is the first model"])
+    if champion.sha256 == facts["sha256"]:
+        return Verdict("tie", [f"it is the same file as the champion's, of {champion.run}"])
+    of_champion = champions.folder_of(champion, place)
+    former = read_facts(of_champion)
+    by_hand = "Nothing was compared; to promote it all the same: python -m pipeline promote"
+    if former["label"] != facts["label"]:
+        return Verdict(
+            "kept", [f"the champion predicts {former['label']!r}, and this model {facts['label']!r}. {by_hand}"]
+        )
+    missing = [name for name in former["columns"] if name not in test]
+    if missing:
+        return Verdict(
+            "kept", [f"the champion needs columns that today's table does not have: {missing[:10]}. {by_hand}"]
+        )
+    models = [load_model(of_champion, champion.sha256), load_model(folder, facts["sha256"])]
+    try:
+        unseen, told = _unseen(models[0], of_champion, former, facts, test)
+    except ValueError as error:
+        return Verdict("kept", [f"the champion cannot read today's table: {error} {by_hand}"])
+    if not unseen.any():
+        return Verdict("kept", [f"{told} {by_hand}"])
+    rows = test[unseen]
+    predicted = [model.predict(rows).astype(str) for model in models]
+    verdict = judge(rows[facts["label"]].astype(str).to_numpy(), *predicted, max_class_loss)
+    return verdict.with_reason(told) if told else verdict
+
+
+def _unseen(model: Pipeline, folder: str, former: dict, facts: dict, test: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Return which test rows the champion was not trained on, and what is to be told of that."""
+    hashes = row_hashes(model, test, facts["label"])
+    if former["fingerprint"] == facts["fingerprint"] and former["test_rows"] == digest_of(hashes):
+        return np.ones(len(test), dtype=bool), ""
+    trained_on = np.load(os.path.join(local_path(folder), TRAINING_ROWS), allow_pickle=False)
+    unseen = ~np.isin(hashes, trained_on)
+    n_seen = int((~unseen).sum())
+    if not n_seen:
+        return unseen, ""
+    if not unseen.any():
+        return unseen, f"the champion was trained on rows equal to each of the {n_seen:,} test rows."
+    return unseen, (
+        f"{n_seen:,} of {len(test):,} test rows stand among the champion's training rows and were left out of the "
+        "comparison"
+    )
