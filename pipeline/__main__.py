@@ -73,6 +73,24 @@ def replay(
 
 
 @app.command()
+def promote(identifier: Identifier, run: Annotated[str, typer.Argument(help=f"The run: {RUN_NAMES}.")]) -> None:
+    """Make the model of a run the champion, whatever its figures."""
+    from pipeline import console, models
+    from pipeline.settings import settle
+
+    console.show_champion(*models.promote(settle(identifier=identifier), _load(identifier, run)))
+
+
+@app.command()
+def rollback(identifier: Identifier) -> None:
+    """Make the champion before the present one the champion again."""
+    from pipeline import console, models
+    from pipeline.settings import settle
+
+    console.show_champion(*models.roll_back(settle(identifier=identifier)))
+
+
+@app.command()
 def follow(
     job: Job,
     project: Project = None,

@@ -28,7 +28,7 @@ MOST_WHOLE = 2**53  # the service carries numbers as doubles, which have no larg
 WHOLE = Range(f"from -{MOST_WHOLE:,} to {MOST_WHOLE:,}", -MOST_WHOLE, MOST_WHOLE, is_open=False)
 
 # parameters that a flag of its own settles where the pipeline takes a table, and that flag
-FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label"}
+FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label", "champion": "--identifier"}
 
 
 def takes_table(pipeline: BaseComponent) -> bool:

@@ -21,6 +21,7 @@ from pipeline.compare import Comparison
 from pipeline.graph import Node
 from pipeline.runs import Run, Task
 from pipeline.sources import Source
+from steps.champions import Champion
 
 if TYPE_CHECKING:
     from steps.tables.schema import Column
@@ -243,6 +244,8 @@ def show_result(run: Run) -> None:
         _show_figures(run)
         if former := history.former(run):
             result_console.print(_against(run, former))
+    if run.verdict:
+        result_console.print(f"{run.verdict.verdict}: {'; '.join(run.verdict.reasons)}")
     if run.data.duplicates:
         seen = "stand in the training part as well: their figures tell what was memorised."
         show(f"note: {run.data.duplicates:,} test rows {seen}")
@@ -255,6 +258,17 @@ def show_result(run: Run) -> None:
     for name, place in (("report", run.report), ("model", run.model_file), ("run", run.folder), ("job", run.url)):
         if place:
             result_console.print(f"{name:<7} {near(place)}")
+
+
+def show_champion(champion: Champion, former: Champion | None) -> None:
+    """Show which model is the champion now, and which was."""
+    figures = ", ".join(
+        f"{shown} {champion.figures[name]:.4f}"
+        for name, shown in results.HEADLINES.items()
+        if results.is_number(champion.figures.get(name))
+    )
+    result_console.print(f"Champion {champion.run}{f', {figures}' if figures else ''}")
+    result_console.print(f"before   {former.run if former else 'none'}")
 
 
 def show_json(run: Run) -> None:

@@ -8,7 +8,7 @@ from pipeline import RequestError, runs
 from pipeline.runs import Run
 
 # of these a run's data speaks, and the identifier says nothing new of them
-NOT_CHANGED = ("source", "fingerprint")
+NOT_CHANGED = ("source", "fingerprint", "champion")
 
 
 def of(runs_dir: Path, identifier: str) -> tuple[list[Run], list[str]]:

@@ -19,8 +19,8 @@ def complete(page: str, run: Run, previous: Run | None) -> str:
     """
     for mark, filling in (
         ("<!-- verdict -->", _against(run, previous)),
-        ("<!-- nav -->", '<a href="#run">Run</a>'),
-        ("<!-- run -->", _section(run, previous)),
+        ("<!-- nav -->", f'{_PROMOTION_LINK if run.verdict else ""}<a href="#run">Run</a>'),
+        ("<!-- run -->", _promotion(run) + _section(run, previous)),
     ):
         page = page.replace(mark, filling, 1)
     return page
@@ -44,6 +44,24 @@ def _against(run: Run, previous: Run | None) -> str:
     ] or ["nothing has changed"]
     data = "" if run.data.fingerprint == previous.data.fingerprint else " on other data"
     return f"; against the previous run{data}, {' and '.join(changes)}"
+
+
+_PROMOTION_LINK = '<a href="#promotion">Promotion</a>'
+_VERDICTS = {
+    "promoted": "The model is the champion now.",
+    "kept": "The champion stays.",
+    "tie": "The champion stays: neither model is better.",
+}
+
+
+def _promotion(run: Run) -> str:
+    """Return whether the model has become the champion, and why."""
+    if not run.verdict:
+        return ""
+    reasons = "".join(f"<li>{escape(reason[:1].upper() + reason[1:])}.</li>" for reason in run.verdict.reasons)
+    champion = _listing({"Champion": (run.verdict.champion or "none", False)})
+    told = escape(_VERDICTS.get(run.verdict.verdict, run.verdict.verdict))
+    return f'<section id="promotion"><h2>Promotion</h2><p>{told}</p><ul>{reasons}</ul>{champion}</section>'
 
 
 def _section(run: Run, previous: Run | None) -> str:

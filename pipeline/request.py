@@ -8,7 +8,7 @@ from typing import Any
 
 from kfp.dsl.base_component import BaseComponent
 
-from pipeline import RequestError, compiler, loading, profiles, results, runs, sources
+from pipeline import RequestError, compiler, loading, models, profiles, results, runs, sources
 from pipeline.engines import Engine
 from pipeline.runs import Run
 from pipeline.settings import Settings
@@ -68,7 +68,8 @@ class Request:
         """The values of the parameters that have others than their defaults, with the data where it was named."""
         # a scheduled job reads what is there at its time
         fingerprint = "" if self.settings.schedule else self.source.fingerprint
-        values = self.given | self._of_flags(source=self.source.uri, fingerprint=fingerprint)
+        champion = models.champion_place(self.settings) if self.settings.identifier else ""
+        values = self.given | self._of_flags(source=self.source.uri, fingerprint=fingerprint, champion=champion)
         if name := values.get("schema_from"):
             former = runs.load(self.settings.identifier, name, self.settings.runs_dir)
             values["schema_from"] = results.schema_of(former)
@@ -133,4 +134,4 @@ class Request:
             return self._takes(name)
         flag = compiler.FLAGS[name].removeprefix("--")
         needed = not known[name].optional and name not in self.given
-        return name != "fingerprint" and (flag in self.settings.model_fields_set or needed)
+        return name in ("source", "label") and (flag in self.settings.model_fields_set or needed)

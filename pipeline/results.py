@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import RequestError, files, history, report, storage
-from pipeline.runs import Artifact, Run, Task
+from pipeline.runs import Artifact, Run, Task, Verdict
 from steps.tables.fingerprints import sha256
 from steps.tables.schema import read_schema
 
@@ -34,6 +34,7 @@ EXPECTED = {
     "model": Expected(metadata={"file": str}, file="file"),  # and, of a classifier, classes: their names by code
     "metrics": Expected(schema_title="system.Metrics"),  # f1_3 is the f1 of the class of code 3, where each has one
     "report": Expected(schema_title="system.HTML", file=""),
+    "verdict": Expected(metadata={"verdict": str, "reasons": list}),  # whether the model became the champion, and why
     "predictions": Expected(columns=("true", "predicted")),
 }
 
@@ -63,6 +64,7 @@ def conclude(run: Run) -> list[str]:
     # one that names its classes last, so that it stands before others
     _take(run, "model", take_model, notes, order=lambda model: bool(_classes(model)))
     _take(run, "predictions", _take_predictions, notes)
+    _take(run, "verdict", _take_verdict, notes)
     run.metrics = _metrics(run.tasks, classes) or None
     _take(run, "report", _keep_report, notes)
     return notes
@@ -133,6 +135,11 @@ def _is(value: object, kind: type) -> bool:
 def _classes(model: Artifact) -> list[str]:
     classes = model.metadata.get("classes")
     return classes if isinstance(classes, list) and all(isinstance(name, str) for name in classes) else []
+
+
+def _take_verdict(run: Run, verdict: Artifact) -> None:
+    told = verdict.metadata
+    run.verdict = Verdict(verdict=told["verdict"], reasons=told["reasons"], champion=told.get("champion", ""))
 
 
 def _take_predictions(run: Run, predictions: Artifact) -> None:

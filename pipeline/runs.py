@@ -93,6 +93,14 @@ class Data(BaseModel):
     duplicates: int | None = None  # test rows that stand in the training part as well; known once it has been split
 
 
+class Verdict(BaseModel):
+    """Whether the model of a run has become the champion of its identifier."""
+
+    verdict: str  # promoted, kept or tie
+    reasons: list[str]
+    champion: str  # the run whose model is the champion
+
+
 class Process(BaseModel):
     """The process that a run belongs to."""
 
@@ -131,9 +139,10 @@ class Run(BaseModel):
     url: str | None = None  # of the job's page
     tasks: list[Task] = Field(default_factory=list)
     outputs: dict[str, Any] = Field(default_factory=dict)  # of the pipeline: parameters, and addresses of artifacts
-    # these four and the counts of the data follow from the outputs of tasks: see pipeline.results
+    # these five and the counts of the data follow from the outputs of tasks: see pipeline.results
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
+    verdict: Verdict | None = None
     report: str | None = None
     sha256: dict[str, str] = Field(default_factory=dict)  # of the model and the predictions, by path or address
     schema_file: str | None = Field(None, alias="schema")  # what the table's columns were; its path or address

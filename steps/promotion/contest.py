@@ -55,14 +55,12 @@ def _verdict(
     former = read_facts(of_champion)
     by_hand = "Nothing was compared; to promote it all the same: python -m pipeline promote"
     if former["label"] != facts["label"]:
-        return Verdict(
-            "kept", [f"the champion predicts {former['label']!r}, and this model {facts['label']!r}. {by_hand}"]
-        )
+        labels = f"{former['label']!r}, and this model {facts['label']!r}"
+        return Verdict("kept", [f"the champion predicts {labels}. {by_hand}"])
     missing = [name for name in former["columns"] if name not in test]
     if missing:
-        return Verdict(
-            "kept", [f"the champion needs columns that today's table does not have: {missing[:10]}. {by_hand}"]
-        )
+        named = f"{missing[:10]}" + (f" and {len(missing) - 10:,} more" if len(missing) > 10 else "")
+        return Verdict("kept", [f"the champion needs columns that today's table does not have: {named}. {by_hand}"])
     models = [load_model(of_champion, champion.sha256), load_model(folder, facts["sha256"])]
     try:
         unseen, told = _unseen(models[0], of_champion, former, facts, test)

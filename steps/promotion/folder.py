@@ -3,11 +3,11 @@
 import json
 import math
 import os
+import pkgutil
 import platform
 import shutil
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ def write_folder(folder: str, file: str, facts: dict[str, Any], model: Pipeline,
     np.save(os.path.join(folder, TRAINING_ROWS), np.unique(row_hashes(model, train, facts["label"])))
     evenly = np.linspace(0, len(train) - 1, min(len(train), N_REFERENCE)).round().astype(int)
     train[list(facts["columns"])].iloc[evenly].to_parquet(os.path.join(folder, REFERENCE), index=False)
-    script = (files("steps.promotion") / "predict.py").read_text("utf-8")
+    script = pkgutil.get_data(__package__, "predict.py").decode()
     texts = {
         FACTS: json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False),
         CARD: model_card(facts),
