@@ -190,7 +190,8 @@ def _content(place: str) -> tuple[bytes | None, int]:
         blob = _blob(place)
         try:
             blob.reload()
-            return blob.download_as_bytes(if_generation_match=blob.generation), blob.generation
+            generation = blob.generation  # which a download may take away
+            return blob.download_as_bytes(if_generation_match=generation), generation
         except NotFound:
             return None, 0
         except PreconditionFailed:  # it was replaced since the look at it

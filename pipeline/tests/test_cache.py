@@ -33,7 +33,8 @@ def test_second_run_takes_every_task_from_the_first_and_has_all_files(local_run)
         {path.relative_to(done.folder) for path in (done.folder / "artifacts").rglob("*") if path.is_file()}
         for done in (first, second)
     ]
-    assert {path for path in files[0] if path.name != "executor_output.json"} == files[1]
+    ran_again = Path("artifacts/promote-model/executor_output.json")  # the champion may be another by now
+    assert {path for path in files[0] if path.name != "executor_output.json"} == files[1] - {ran_again}
     assert Path(second.record["model"]).is_relative_to(second.folder)
 
 
@@ -85,7 +86,7 @@ def test_edited_step_runs_again_with_what_depends_on_it_and_nothing_else(tmp_pat
     path.write_text(path.read_text().replace(before, after))
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     record = json.loads((tmp_path / "runs" / "x" / "latest" / "run.json").read_text())
-    assert {task["name"] for task in record["tasks"] if not task["cached"]} == again
+    assert {task["name"] for task in record["tasks"] if not task["cached"]} == again | {"promote-model"}
 
 
 def test_changed_file_behind_the_same_path_runs_everything(local_run, rows, tmp_path):

@@ -265,6 +265,7 @@ def test_graph_names_the_tasks_in_their_order_with_their_loops(spec):
         ("train-model", "Train class model", True, "class_code"),
         ("combine-models", "Combine models", False, None),
         ("evaluate-model", "Evaluate model", False, None),
+        ("promote-model", "Promote model", False, None),
     ]
     loops = graph.nodes(spec(nested))
     assert [(node.name, node.in_loop, node.item_input) for node in loops] == [

@@ -35,6 +35,7 @@ def test_request_is_settled_once(request_of):
         "max_iter": 3,
         "source": request.source.uri,
         "fingerprint": request.source.fingerprint,
+        "champion": str(request.settings.runs_dir / "x" / "champion.json"),
         "label": "Cover_Type",
     }
 

@@ -29,7 +29,7 @@ def test_run_on_the_sample_ends_with_figures_model_and_report(local_run):
     tasks = [(task["name"], task["item"]) for task in record["tasks"]]
     assert tasks[:3] == [("prepare-data", None), ("split-data", None), ("preprocess", None)]
     assert sorted(tasks[3:10]) == [("train-model", code) for code in range(7)]  # side by side, in any order
-    assert tasks[10:] == [("combine-models", None), ("evaluate-model", None)]
+    assert tasks[10:] == [("combine-models", None), ("evaluate-model", None), ("promote-model", None)]
     assert all(task["state"] == "succeeded" and task["seconds"] > 0 for task in record["tasks"])
     assert record["data"]["source"] == "sample:1400"
     assert record["data"]["rows"] == 1400

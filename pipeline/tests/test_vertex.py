@@ -68,7 +68,7 @@ def test_run_on_vertex_has_the_figures_of_a_local_run(submit, local_run):
 def test_artifacts_of_the_job_are_real(submit, tmp_path):
     done = submit(*FAST)
     record = done.record
-    assert record["model"] == f"gs://trees/trees/{record['run_id']}/combine-models/model/model.joblib"
+    assert record["model"] == f"gs://trees/trees/{record['run_id']}/promote-model/model/model.joblib"
     model = joblib.load(storage.fetch(record["model"], tmp_path / "model.joblib"))
     assert model.predict(simulate(20).drop(columns="Cover_Type")).shape == (20,)
     assert "simulated-1400.parquet" in (done.folder / "report.html").read_text()
@@ -104,7 +104,7 @@ def test_no_wait_returns_after_the_submission_and_follow_records_the_rest(submit
     ended = json.loads((begun.folder / "run.json").read_text())
     assert ended["status"] == "succeeded"
     assert ended["metrics"]["accuracy"] > 0.5
-    assert len(ended["tasks"]) == 12
+    assert len(ended["tasks"]) == 13
     assert re.search(r"train-model\[3\] +succeeded", capsys.readouterr().err)
 
 

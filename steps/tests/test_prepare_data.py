@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from kfp.dsl import Artifact, Dataset
 
+from steps.cells import NA_VALUES
 from steps.prepare_data import prepare_data
 
 TABLE = "size,colour,when,kind\n1,red,2026-01-02,cat\n2,,2026-01-03,dog\n,blue,2026-01-04,dog\n4,red,2026-01-05,cat\n"
@@ -48,6 +49,7 @@ def test_metadata_holds_names_and_counts(csv, artifact):
         "rows": 4,
         "columns": ["size", "colour", "when", "kind"],
         "classes": {"cat": 2, "dog": 2},
+        "na_values": [*NA_VALUES],
         "label": "kind",
         "weight": "",
         "split_by": "",
