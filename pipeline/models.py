@@ -1,6 +1,6 @@
 """Which model is meant: the champion of an identifier, that of a run, or one that lies somewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -101,6 +101,23 @@ def read_champion(place: str) -> Champion | None:
         return champions.read(place)
     except ValueError as error:
         raise RequestError(str(error)) from None
+
+
+def copied_champion(place: str, folder: Path) -> str:
+    """Return the place of a copy of champion.json below a folder, which names the same model; "" where there is none.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    champion = read_champion(place)
+    if champion is None:
+        return ""
+    model = champions.folder_of(champion, place)
+    if storage.is_object(model):
+        model = str(storage.fetch_all(model, folder / "champion" / "model"))
+    copy = str(folder / "champion" / champions.FILE)
+    champions.promote(copy, replace(champion, model=model), None)
+    return copy
 
 
 def promote(settings: Settings, run: Run) -> tuple[Champion, Champion | None]:

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline import RequestError, compiler, files, graph, runs, storage
+from pipeline import RequestError, compiler, files, graph, models, runs, storage
 from pipeline.engines import worker
 from pipeline.engines.interpreter import Job, Values, scope
 from pipeline.engines.interpreter.executor import ArtifactList, executor_input
@@ -61,6 +61,8 @@ def prepare(run: Run, title: str) -> Replay:
     parameters = _typed(component, inputs.parameters, title)
     if {"source", "fingerprint"} <= parameters.keys():
         parameters["fingerprint"] = ""  # the table is read as it is now, which may have been mended
+    if parameters.get("champion"):  # nothing is promoted by a replay
+        parameters["champion"] = models.copied_champion(parameters["champion"], folder)
     values = Values(parameters, artifacts)
     source = container["command"][-1]
     work = worker.Work(

@@ -53,7 +53,7 @@ def _verdict(
         return Verdict("tie", [f"it is the same file as the champion's, of {champion.run}"])
     of_champion = champions.folder_of(champion, place)
     former = read_facts(of_champion)
-    by_hand = "Nothing was compared; to promote it all the same: python -m pipeline promote"
+    by_hand = "Nothing was compared; to promote it all the same: python -m pipeline promote NAME RUN"
     if former["label"] != facts["label"]:
         labels = f"{former['label']!r}, and this model {facts['label']!r}"
         return Verdict("kept", [f"the champion predicts {labels}. {by_hand}"])
