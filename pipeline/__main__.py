@@ -87,7 +87,7 @@ def rollback(identifier: Identifier) -> None:
     from pipeline import console, models
     from pipeline.settings import settle
 
-    console.show_champion(*models.roll_back(settle(identifier=identifier)))
+    console.show_champion(*models.roll_back(settle(identifier=identifier)), said="withdrawn")
 
 
 @app.command()

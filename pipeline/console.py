@@ -260,15 +260,15 @@ def show_result(run: Run) -> None:
             result_console.print(f"{name:<7} {near(place)}")
 
 
-def show_champion(champion: Champion, former: Champion | None) -> None:
-    """Show which model is the champion now, and which was."""
+def show_champion(champion: Champion, former: Champion | None, said: str = "before") -> None:
+    """Show which model is the champion now, and which was, with what is said of that one."""
     figures = ", ".join(
         f"{shown} {champion.figures[name]:.4f}"
         for name, shown in results.HEADLINES.items()
         if results.is_number(champion.figures.get(name))
     )
-    result_console.print(f"Champion {champion.run}{f', {figures}' if figures else ''}")
-    result_console.print(f"before   {former.run if former else 'none'}")
+    result_console.print(f"champion  {champion.run}{f', {figures}' if figures else ''}")
+    result_console.print(f"{said:<9} {former.run if former else 'none'}")
 
 
 def show_json(run: Run) -> None:

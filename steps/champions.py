@@ -113,8 +113,8 @@ def roll_back(place: str) -> tuple[Champion, Champion]:
     """
     present = read(place)
     if present is None or not present.before:
-        of = f"before {present.run}" if present else f": {place} is not there"
-        raise ValueError(f"There is no champion {of}. There is nothing to go back to.")
+        of = f"before {present.run}" if present else f"at {place}"
+        raise ValueError(f"There is no champion {of}: there is nothing to go back to.")
     *before, last = present.before
     again = Champion(**last, before=before, withdrawn=[*present.withdrawn, present.alone])
     _replace(place, again, present)

@@ -1,0 +1,118 @@
+"""Champions of real runs: which model is meant, promotion by hand and back, and what a run tells of its own."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import RequestError, __main__, models, runs
+from pipeline.settings import settle
+from steps.champions import FILE
+
+FAST = ("--identifier", "x", "--data", "sample:300", "--set", "max_iter=1")
+
+
+@pytest.fixture
+def two(local_run):
+    """Two runs, of which the first is the champion."""
+    return [local_run(*FAST), local_run(*FAST, "--set", "learning_rate=0.1")]
+
+
+def champion_of(done):
+    return json.loads((done.folder.parent / FILE).read_text())
+
+
+def test_champion_latest_and_each_run_are_found(two, tmp_path, monkeypatch):
+    settings = settle(identifier="x")
+    first, second = (str(done.folder / "artifacts/promote-model/model") for done in two)
+    assert models.find(settings).folder == first
+    assert models.find(settings, "latest").folder == second
+    assert models.find(settings, "previous").folder == first
+    assert models.find(settings, two[1].folder.name).sha256 == models.find(settings, "latest").sha256
+    for name in (second, f"{second}/", f"{second}/model.joblib"):
+        assert models.find(settings, name).folder == second
+        assert models.find(settings, name).sha256 == two[1].record["sha256"][f"{second}/model.joblib"]
+    monkeypatch.chdir(second)
+    assert models.find(settings, ".").sha256 == models.find(settings, "latest").sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("champion", "y has no champion yet. Train one: python run.py --identifier y"),
+        ("latest", "there are no runs|no run"),
+        ("no/where", "no/where is no folder of a model: it has no model.json"),
+    ],
+)
+def test_model_that_is_not_there_is_told(tmp_path, name, message):
+    with pytest.raises(RequestError, match=message):
+        models.find(settle(identifier="y", runs_dir=tmp_path), name)
+
+
+def test_run_without_a_model_is_told(two, tmp_path):
+    record = two[1].folder / "run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"model": None}))
+    with pytest.raises(RequestError, match="has handed on no model"):
+        models.find(settle(identifier="x"), "latest")
+
+
+def test_run_is_promoted_by_hand_and_rolled_back(two, capsys):
+    first, second = (done.folder.name for done in two)
+    assert __main__.main(["promote", "x", "latest"]) == 0
+    assert re.search(rf"champion +{second}, accuracy 0\.\d+, macro-F1 0\.\d+\nbefore +{first}", capsys.readouterr().out)
+    assert champion_of(two[0])["reason"] == "promoted by hand"
+    assert [each["run"] for each in champion_of(two[0])["before"]] == [first]
+    assert __main__.main(["promote", "x", "latest"]) == 2
+    assert "is the champion of x already" in capsys.readouterr().err
+    assert __main__.main(["rollback", "x"]) == 0
+    assert re.search(rf"champion +{first}.*\nwithdrawn +{second}", capsys.readouterr().out)
+    assert __main__.main(["rollback", "x"]) == 2
+    assert f"There is no champion before {first}" in capsys.readouterr().err
+    assert __main__.main(["rollback", "unknown"]) == 2
+    assert "There is no champion at " in capsys.readouterr().err
+
+
+def test_verdict_is_told_on_the_console_in_the_record_and_in_the_report(two):
+    first, second = two
+    assert "promoted: it is the first model" in first.out
+    assert first.record["verdict"]["verdict"] == "promoted"
+    told = second.record["verdict"]
+    assert told["champion"] == first.folder.name
+    assert f"{told['verdict']}: {told['reasons'][0]}" in second.out.replace("\n", " ").replace("  ", " ")
+    page = (second.folder / "report.html").read_text("utf-8")
+    assert '<a href="#promotion">Promotion</a>' in page
+    section = page.partition('id="promotion"')[2].partition("</section>")[0]
+    assert told["reasons"][0][1:] in section
+    assert first.folder.name in section
+
+
+def test_replay_of_a_promotion_promotes_nothing(two, capsys):
+    before = (two[0].folder.parent / FILE).read_bytes()
+    assert __main__.main(["replay", "x", "latest/promote-model"]) == 0
+    assert re.search(r"Output +(tie|kept|promoted)", capsys.readouterr().out)
+    assert (two[0].folder.parent / FILE).read_bytes() == before
+
+
+def test_damaged_champion_fails_the_promotion_and_says_what_to_do(two, local_run, capsys):
+    place = two[0].folder.parent / FILE
+    place.write_text("{")
+    failed = local_run(*FAST)
+    assert failed.status == 1
+    assert "champion.json is damaged" in failed.err
+    assert failed.record["metrics"]["accuracy"] > 0
+    assert __main__.main(["promote", "x", "latest"]) == 2
+    assert "champion.json is damaged" in capsys.readouterr().err
+
+
+def test_folder_of_runs_that_was_moved_keeps_its_champion(two, local_run, tmp_path, monkeypatch):
+    shutil.move(tmp_path / "runs", tmp_path / "moved")
+    monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "moved"))
+    found = models.find(settle(identifier="x"))
+    assert Path(found.folder).is_relative_to(tmp_path / "moved")
+    assert Path(found.folder, "model.joblib").is_file()
+
+
+def test_identifier_with_a_champion_lists_its_runs(two):
+    assert len(runs.folders(two[0].folder.parent.parent, "x")) == 2
