@@ -113,6 +113,7 @@ def training(
         train=parts.outputs["train"],
         test=parts.outputs["test"],
         metrics=evaluation.outputs["metrics"],
+        predictions=evaluation.outputs["predictions"],
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
         champion=champion,
         max_class_loss=max_class_loss,

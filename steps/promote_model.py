@@ -17,6 +17,7 @@ def promote_model(
     train: Input[Dataset],
     test: Input[Dataset],
     metrics: Input[Metrics],
+    predictions: Input[Dataset],
     model: Output[Model],
     verdict: Output[Markdown],
     run: str = "",
@@ -26,15 +27,16 @@ def promote_model(
 ) -> str:
     """Hand the model on in a folder of its own, and promote it if it is better than the champion.
 
-    Both predict the same test rows. The challenger is promoted if its macro-F1 is larger than chance explains (95 %
-    interval of a paired bootstrap) and no class loses too much; the first model promotes itself. Test rows that the
-    champion was trained on are left out.
+    Both predict the same test rows. The challenger is promoted if its macro-F1 is larger by more than chance explains
+    (95 % interval of a paired bootstrap) and no class loses too much; the first model promotes itself. Test rows that
+    the champion was trained on are left out.
 
     Args:
         challenger: The new model, with the SHA-256 of its file in the metadata.
         train: Its training rows as Parquet.
         test: Test rows as Parquet, with the name of the label in the metadata.
         metrics: What evaluate_model has measured of it.
+        predictions: What it predicts of the test rows, in their order, as evaluate_model has written it.
         run: Id of the run, or the name of its job.
         champion: Path or gs:// address of champion.json; "" promotes nothing.
         max_class_loss: F1 that no class may lose more of, between 0 and 1.
@@ -57,11 +59,13 @@ def promote_model(
 
     train_rows, test_rows = pd.read_parquet(train.path), pd.read_parquet(test.path)
     sha256 = challenger.metadata["sha256"]
+    predicted = pd.read_parquet(predictions.path)["predicted"].astype(str).to_numpy()
     classifier = load_model(challenger.path, sha256)
     facts = facts_of(
         classifier,
         train_rows,
         test_rows,
+        predicted,
         told=test.metadata,
         figures=metrics.metadata,
         identifier=os.path.basename(os.path.dirname(champion)),
@@ -73,7 +77,7 @@ def promote_model(
     model.framework = "scikit-learn"
     model.metadata.update(challenger.metadata)
 
-    decided, now = contest(champion, model.uri, run, test_rows, max_class_loss)
+    decided, now = contest(champion, model.uri, run, test_rows, predicted, max_class_loss)
     lines = [f"{decided.name}: {decided.reasons[0]}", *decided.reasons[1:]]
     print(*lines, sep="\n")
     Path(verdict.path).write_text("\n\n".join(lines) + "\n", encoding="utf-8")

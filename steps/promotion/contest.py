@@ -15,7 +15,7 @@ from steps.promotion.rows import digest_of, row_hashes
 
 
 def contest(
-    place: str, folder: str, run: str, test: pd.DataFrame, max_class_loss: float
+    place: str, folder: str, run: str, test: pd.DataFrame, predicted: np.ndarray, max_class_loss: float
 ) -> tuple[Verdict, Champion | None]:
     """Promote a model if it is better than the champion; return the verdict and who is champion now.
 
@@ -24,6 +24,7 @@ def contest(
         folder: Folder of the new model, the challenger.
         run: Id of the run that trained it, or the name of its job.
         test: Test rows, which the challenger was not trained on.
+        predicted: What it predicts of them, as text; shape (n_rows,).
         max_class_loss: F1 that a class may lose.
 
     Raises:
@@ -34,7 +35,7 @@ def contest(
     facts = read_facts(folder)
     while True:
         champion = champions.read(place)
-        verdict = _verdict(champion, place, folder, facts, test, max_class_loss)
+        verdict = _verdict(champion, place, facts, test, predicted, max_class_loss)
         if verdict.name != "promoted":
             return verdict, champion
         new = champions.made(place, run, folder, facts["sha256"], facts["figures"], verdict.reasons[0])
@@ -45,7 +46,12 @@ def contest(
 
 
 def _verdict(
-    champion: Champion | None, place: str, folder: str, facts: dict, test: pd.DataFrame, max_class_loss: float
+    champion: Champion | None,
+    place: str,
+    facts: dict,
+    test: pd.DataFrame,
+    predicted: np.ndarray,
+    max_class_loss: float,
 ) -> Verdict:
     if champion is None:
         return Verdict("promoted", ["it is the first model"])
@@ -61,16 +67,16 @@ def _verdict(
     if missing:
         named = f"{missing[:10]}" + (f" and {len(missing) - 10:,} more" if len(missing) > 10 else "")
         return Verdict("kept", [f"the champion needs columns that today's table does not have: {named}. {by_hand}"])
-    models = [load_model(of_champion, champion.sha256), load_model(folder, facts["sha256"])]
+    model = load_model(of_champion, champion.sha256)
     try:
-        unseen, told = _unseen(models[0], of_champion, former, facts, test)
+        unseen, told = _unseen(model, of_champion, former, facts, test)
     except ValueError as error:
         return Verdict("kept", [f"the champion cannot read today's table: {error} {by_hand}"])
     if not unseen.any():
         return Verdict("kept", [f"{told} {by_hand}"])
     rows = test[unseen]
-    predicted = [model.predict(rows).astype(str) for model in models]
-    verdict = judge(rows[facts["label"]].astype(str).to_numpy(), *predicted, max_class_loss)
+    true = rows[facts["label"]].astype(str).to_numpy()
+    verdict = judge(true, model.predict(rows).astype(str), predicted[unseen], max_class_loss)
     return verdict.with_reason(told) if told else verdict
 
 

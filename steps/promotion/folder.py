@@ -27,6 +27,7 @@ def facts_of(
     model: Pipeline,
     train: pd.DataFrame,
     test: pd.DataFrame,
+    predicted: np.ndarray,
     told: dict[str, Any],
     figures: dict[str, float],
     **more: Any,
@@ -37,13 +38,14 @@ def facts_of(
         model: The model, whose first step is a RawRows.
         train: Its training rows.
         test: Its test rows.
+        predicted: What it predicts of them, as text; shape (n_rows,).
         told: What the steps before have told of these rows: label, source, fingerprint, test_size, seed, ….
         figures: What evaluate_model has measured: accuracy, macro_f1, …, and f1_c for the class of code c.
         more: What else is to be in it.
     """
     label = told["label"]
     classes = [str(name) for name in model.classes_]
-    predicted = pd.Series(model.predict(test).astype(str)).value_counts(normalize=True)
+    mix = pd.Series(predicted).value_counts(normalize=True)
     overall = {name: figures[name] for name in ("accuracy", "macro_f1", "mean_f1") if name in figures}
     by_class = {
         name: {of_class: figures.get(f"{name}_{code}") for code, of_class in enumerate(classes)} for name in BY_CLASS
@@ -63,7 +65,7 @@ def facts_of(
         "duplicates_in_train": told.get("duplicates_in_train", 0),
         "na_values": told.get("na_values", []),
         "figures": overall | by_class,
-        "class_mix": {name: float(predicted.get(name, 0.0)) for name in classes},
+        "class_mix": {name: float(mix.get(name, 0.0)) for name in classes},
         "test_rows": digest_of(row_hashes(model, test, label)),
         "python": platform.python_version(),
         "packages": {package: version(package) for package in PACKAGES},

@@ -75,6 +75,7 @@ def promoted(artifact, tmp_path):
             artifact(Dataset, train, **told),
             artifact(Dataset, test, **told),
             Metrics(uri="", metadata=figures),
+            artifact(Dataset, pd.DataFrame({"predicted": predicted})),
             **outputs,
             run=f"job-{number}",
             champion=str(place),
