@@ -7,13 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline import RequestError, compiler, console, engines, graph, models, runs, started, storage
 from pipeline import check as checking
-from pipeline import compiler, console, engines, graph, runs, started
-from pipeline.check import Check, Description
+from pipeline.check import Check, Description, Failed
 from pipeline.engines import Engine
 from pipeline.graph import Node
 from pipeline.request import Request
 from pipeline.runs import Run
+from steps.tables.schema import Schema
 
 
 def check(request: Request, engine: Engine) -> int:
@@ -67,7 +68,17 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     of_table = draft.parameters if compiler.takes_table(request.definition) else {}
     described = checking.describe(request.source, of_table)
     checks = checking.of_spec(spec, request.parameters, described)
+    place = draft.parameters.get("champion")
+    if place and described.schema and not storage.is_object(place):
+        checks.append(checking.make("champion", lambda: _champion(place, described.schema)))
     return described, checks + engine.checks(spec, draft, request.source)
+
+
+def _champion(place: str, schema: Schema) -> str:
+    try:
+        return models.champion_told(place, {column.name for column in schema.kept})
+    except RequestError as error:
+        raise Failed(str(error)) from None
 
 
 def _ready(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[dict[str, Any], Run, list[Node]]:

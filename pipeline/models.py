@@ -1,5 +1,6 @@
 """Which model is meant: the champion of an identifier, that of a run, or one that lies somewhere."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -101,6 +102,30 @@ def read_champion(place: str) -> Champion | None:
         return champions.read(place)
     except ValueError as error:
         raise RequestError(str(error)) from None
+
+
+def champion_told(place: str, columns: Collection[str]) -> str:
+    """Return who the champion is that a new model will be compared with, and what it will lack in a table.
+
+    Args:
+        place: Path or gs:// address of champion.json.
+        columns: Those of the table.
+
+    Raises:
+        RequestError: champion.json is damaged, or its model's folder is gone or is none.
+    """
+    champion = read_champion(place)
+    if champion is None:
+        return "none yet; the first model promotes itself"
+    try:
+        wanted = read_facts(champions.folder_of(champion, place))["columns"]
+    except ValueError as error:
+        raise RequestError(f"{error} To promote another by hand: python -m pipeline promote NAME RUN") from None
+    missing = [name for name in wanted if name not in columns]
+    if not missing:
+        return f"of {champion.run}; a new model is compared with it"
+    more = f" and {len(missing) - 10:,} more" if len(missing) > 10 else ""
+    return f"of {champion.run}; it needs columns that are not there, so it stays uncompared: {missing[:10]}{more}"
 
 
 def copied_champion(place: str, folder: Path) -> str:

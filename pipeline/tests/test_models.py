@@ -116,3 +116,18 @@ def test_folder_of_runs_that_was_moved_keeps_its_champion(two, local_run, tmp_pa
 
 def test_identifier_with_a_champion_lists_its_runs(two):
     assert len(runs.folders(two[0].folder.parent.parent, "x")) == 2
+
+
+def test_check_tells_the_champion_and_what_it_will_lack(two, local_run):
+    first = two[0].folder.name
+    same = local_run(*FAST, "--check")
+    assert re.search(rf"passed +champion: of {first}; a new model is compared with it", same.out)
+    fewer = local_run(*FAST, "--set", "drop=Elevation", "--check")
+    assert "it needs columns that are not there, so it stays uncompared: ['Elevation']" in fewer.out.replace("\n", " ")
+    dropped = local_run(*FAST, "--set", "drop=Elevation")
+    assert dropped.record["verdict"]["verdict"] == "kept"
+    assert "does not have: ['Elevation']" in dropped.record["verdict"]["reasons"][0]
+    shutil.rmtree(two[0].folder / "artifacts" / "promote-model")
+    gone = local_run(*FAST, "--check")
+    assert gone.status == 2
+    assert "is no folder of a model" in gone.out
