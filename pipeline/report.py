@@ -46,6 +46,7 @@ def _against(run: Run, previous: Run | None) -> str:
     return f"; against the previous run{data}, {' and '.join(changes)}"
 
 
+_TABLE = '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="one">'
 _PROMOTION_LINK = '<a href="#promotion">Promotion</a>'
 _VERDICTS = {
     "promoted": "The model is the champion now.",
@@ -61,7 +62,28 @@ def _promotion(run: Run) -> str:
     reasons = "".join(f"<li>{escape(reason[:1].upper() + reason[1:])}.</li>" for reason in run.verdict.reasons)
     champion = _listing({"Champion": (run.verdict.champion or "none", False)})
     told = escape(_VERDICTS.get(run.verdict.verdict, run.verdict.verdict))
-    return f'<section id="promotion"><h2>Promotion</h2><p>{told}</p><ul>{reasons}</ul>{champion}</section>'
+    compared = _side_by_side(run.verdict.f1)
+    return f'<section id="promotion"><h2>Promotion</h2><p>{told}</p><ul>{reasons}</ul>{compared}{champion}</section>'
+
+
+def _side_by_side(f1: dict[str, tuple[float, float]]) -> str:
+    """Return the F1 of the former champion and of this model, class by class."""
+    if not f1:
+        return ""
+    rows = [
+        f'<tr><th scope="row">{escape(name)}</th>{_bar(former)}{_bar(new)}<td>{new - former:+.3f}</td></tr>'
+        for name, (former, new) in f1.items()
+    ]
+    return (
+        f"{_TABLE}<caption><span>F1 of each class on the same rows.</span></caption>"
+        '<thead><tr><th scope="col">class</th><th scope="col" class="bar">champion</th>'
+        '<th scope="col" class="bar">this model</th><th scope="col">difference</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _bar(share: float) -> str:
+    return f'<td class="bar"><b>{share:.3f}</b><i style="--v:{share:.4f}"></i></td>'
 
 
 def _section(run: Run, previous: Run | None) -> str:
@@ -106,8 +128,7 @@ def _times(run: Run) -> str:
             time = f'<td class="bar"><b>{task.seconds:,.1f}</b><i style="--v:{task.seconds / longest:.4f}"></i></td>'
         rows.append(f'<tr><th scope="row">{escape(task.title)}</th>{time}<td class="text">{escape(state)}</td></tr>')
     return (
-        '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="one">'
-        "<caption><span>In the order of their start; those of a loop ran side by side.</span></caption>"
+        f"{_TABLE}<caption><span>In the order of their start; those of a loop ran side by side.</span></caption>"
         '<thead><tr><th scope="col">task</th><th scope="col" class="bar">seconds</th>'
         '<th scope="col" class="text">state</th></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"

@@ -139,7 +139,7 @@ def _classes(model: Artifact) -> list[str]:
 
 def _take_verdict(run: Run, verdict: Artifact) -> None:
     told = verdict.metadata
-    run.verdict = Verdict(verdict=told["verdict"], reasons=told["reasons"], champion=told.get("champion", ""))
+    run.verdict = Verdict(**{name: told[name] for name in Verdict.model_fields if name in told})
 
 
 def _take_predictions(run: Run, predictions: Artifact) -> None:

@@ -98,7 +98,10 @@ class Verdict(BaseModel):
 
     verdict: str  # promoted, kept or tie
     reasons: list[str]
-    champion: str  # the run whose model is the champion
+    champion: str = ""  # the run whose model is the champion
+    f1: dict[str, tuple[float, float]] = Field(
+        default_factory=dict
+    )  # of the former champion and of the run's, by class
 
 
 class Process(BaseModel):

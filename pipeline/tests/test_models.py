@@ -86,6 +86,8 @@ def test_verdict_is_told_on_the_console_in_the_record_and_in_the_report(two):
     section = page.partition('id="promotion"')[2].partition("</section>")[0]
     assert told["reasons"][0][1:] in section
     assert first.folder.name in section
+    for name, (former, new) in told["f1"].items():
+        assert re.search(rf'<th scope="row">{name}</th>.*?{former:.3f}.*?{new:.3f}.*?{new - former:+.3f}', section)
 
 
 def test_replay_of_a_promotion_promotes_nothing(two, capsys):

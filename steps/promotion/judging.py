@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score
 from steps.promotion.chance import N_RESAMPLES, bootstrap
 
 MOST_NAMED = 5  # classes in one reason
+MOST_KEPT = 50  # whose figures the verdict has: those that differ most
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Verdict:
 
     name: Literal["promoted", "kept", "tie"]
     reasons: list[str]
-    figures: dict[str, Any] = field(default_factory=dict)  # rows, macro_f1 of both, and the interval of the difference
+    # rows, macro_f1 of both, the interval of the difference, and by class the F1 of champion and challenger
+    figures: dict[str, Any] = field(default_factory=dict)
 
     def with_reason(self, reason: str) -> "Verdict":
         """Return it with one reason more."""
@@ -47,6 +49,8 @@ def judge(true: np.ndarray, champion: np.ndarray, challenger: np.ndarray, max_cl
         f"macro-F1 {means[1]:.4f} against {means[0]:.4f} of the champion on the same {len(true):,} test rows; the "
         f"difference lies between {low:+.4f} and {high:+.4f} in 95% of {N_RESAMPLES:,} resamples"
     )
+    by_change = np.argsort(-np.abs(f1[1] - f1[0]), kind="stable")[:MOST_KEPT]
+    figures["f1"] = {classes[place]: [float(f1[0][place]), float(f1[1][place])] for place in np.sort(by_change)}
     losses = dict(sorted(zip(classes.tolist(), (f1[0] - f1[1]).tolist(), strict=True), key=lambda pair: -pair[1]))
     worse = [f"{name!r} {loss:.4f}" for name, loss in losses.items() if loss > max_class_loss]
     guard = f"classes lose more F1 than the {max_class_loss:g} of max_class_loss: {', '.join(worse[:MOST_NAMED])}"

@@ -308,5 +308,7 @@ def test_verdict_is_that_of_the_published_measures():
     assert verdict.figures["champion_macro_f1"] == pytest.approx(f1_score(true, champion, average="macro"))
     difference = verdict.figures["macro_f1"] - verdict.figures["champion_macro_f1"]
     assert verdict.figures["low"] < difference < verdict.figures["high"]
+    by_class = f1_score(true, challenger, average=None)
+    assert [new for _, new in verdict.figures["f1"].values()] == pytest.approx(by_class.tolist())
     assert judge(true, challenger, champion, 1.0).name == "kept"
     assert judge(true, champion, champion, 0.0).name == "tie"
