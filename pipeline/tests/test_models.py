@@ -87,7 +87,8 @@ def test_verdict_is_told_on_the_console_in_the_record_and_in_the_report(two):
     assert told["reasons"][0][1:] in section
     assert first.folder.name in section
     for name, (former, new) in told["f1"].items():
-        assert re.search(rf'<th scope="row">{name}</th>.*?{former:.3f}.*?{new:.3f}.*?{new - former:+.3f}', section)
+        row = section.partition(f'<th scope="row">{name}</th>')[2].partition("</tr>")[0]
+        assert re.findall(r">([-+]?\d\.\d{3})<", row) == [f"{former:.3f}", f"{new:.3f}", f"{new - former:+.3f}"]
 
 
 def test_replay_of_a_promotion_promotes_nothing(two, capsys):
