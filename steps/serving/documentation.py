@@ -1,0 +1,105 @@
+"""The OpenAPI page of a model: its own columns, an example row, and what is answered."""
+
+from typing import Any
+
+from steps.serving.rows import MOST_ROWS
+
+TYPES = {"number": ["number", "string", "null"], "boolean": ["boolean", "number", "string", "null"]}
+TEXTS = {"date": "A date or a moment", "time": "A time of day", "duration": "A duration"}
+
+
+def described(facts: dict[str, Any], health: str, predict: str) -> dict[str, Any]:
+    """Return the head of the page."""
+    figures = facts.get("figures", {})
+    shown = ", ".join(f"{name} {figures[name]:.4f}" for name in ("accuracy", "macro_f1") if name in figures)
+    name = facts.get("identifier") or facts["label"]
+    return {
+        "title": f"{name}: {facts['label']} of a row",
+        "version": facts.get("run") or "1",
+        "description": f"Model `{facts['sha256'][:12]}` tells the class of rows: one of {len(facts['classes']):,}. "
+        f"{'On test rows: ' + shown + '. ' if shown else ''}"
+        f"POST `{predict}` takes at most {MOST_ROWS:,} rows and 50 MB at once, GET `{health}` tells whether it is "
+        "ready. A missing value is `null`; `NaN` and `Infinity` are taken as missing, too. A category that was not "
+        "seen in training is taken as an unknown one. Columns that the model does not know are left out; that and "
+        "values that cannot be read are told in `metadata.warnings`. `parameters` are ignored.",
+    }
+
+
+def operation(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return how the route that predicts is documented."""
+    columns = {name: _schema(reading["kind"]) for name, reading in facts["columns"].items()}
+    row = {"type": "object", "properties": columns, "required": [*columns], "additionalProperties": True}
+    cells = {
+        "type": "array",
+        "prefixItems": [schema | {"title": name} for name, schema in columns.items()],
+        "minItems": len(columns),
+        "maxItems": len(columns),
+        "description": "In this order: " + ", ".join(columns),
+    }
+    either = {
+        "oneOf": [{"type": "array", "items": kind} for kind in (row, cells)],
+        "minItems": 1,
+        "maxItems": MOST_ROWS,
+    }
+    asked = {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {"instances": either, "parameters": {"description": "Ignored."}},
+    }
+    example = facts.get("example", {})
+    examples = {
+        "by name": {"value": {"instances": [example]}},
+        "in the order of the columns": {"value": {"instances": [[example.get(name) for name in columns]]}},
+    }
+    answers = {
+        200: _answer("The class of each row, and the probability of each class.", _predictions(facts["classes"]))
+    }
+    for code, why in {400: "A wrong request; the message names the row and column.", 413: "Too large."}.items():
+        answers[code] = _answer(why, ERROR)
+    return {
+        "summary": "Tell the class of rows",
+        "openapi_extra": {
+            "requestBody": {"required": True, "content": {"application/json": {"schema": asked, "examples": examples}}}
+        },
+        "responses": answers,
+    }
+
+
+ERROR = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "code": {"type": "integer"},
+                "message": {"type": "string"},
+                "status": {"type": "string"},
+            },
+        }
+    },
+}
+
+
+def _schema(kind: str) -> dict[str, Any]:
+    if kind in TYPES:
+        return {"type": TYPES[kind]}
+    if kind == "text":
+        return {"type": ["string", "number", "boolean", "null"]}
+    return {"type": ["string", "null"], "description": f"{TEXTS[kind]}, as the training rows have it."}
+
+
+def _predictions(classes: list[str]) -> dict[str, Any]:
+    probabilities = {"type": "object", "properties": {name: {"type": "number"} for name in classes}}
+    one = {"type": "object", "properties": {"class": {"enum": classes}, "probabilities": probabilities}}
+    warnings = {"type": "array", "items": {"type": "string"}}
+    return {
+        "type": "object",
+        "properties": {
+            "predictions": {"type": "array", "items": one},
+            "metadata": {"type": "object", "properties": {"warnings": warnings}},
+        },
+    }
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
