@@ -72,10 +72,19 @@ def ships(*names: str) -> Callable[[PythonComponent], PythonComponent]:
 
     def with_modules(step: PythonComponent) -> PythonComponent:
         command = step.component_spec.implementation.container.command
-        command[-1] = _in_front_of(command[-1], _texts(names))
+        command[-1] = shipped(command[-1], *names)
         return step
 
     return with_modules
+
+
+def shipped(source: str, *names: str) -> str:
+    """Return a Python source with the texts of modules in front of it, which it imports from there.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    return _in_front_of(source, _texts(names))
 
 
 def shipped_files(source: str) -> dict[str, str]:
