@@ -91,6 +91,21 @@ def rollback(identifier: Identifier) -> None:
 
 
 @app.command()
+def serve(
+    identifier: Identifier,
+    model: Annotated[
+        str, typer.Option(help=f"champion, {RUN_NAMES}, or a model's folder, here or gs://….")
+    ] = "champion",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, 0 for any that is free.")] = 8080,
+) -> None:
+    """Serve a model over HTTP on this machine, until Ctrl-C."""
+    from pipeline import models, serving
+    from pipeline.settings import settle
+
+    serving.serve(models.find(settle(identifier=identifier), model), port)
+
+
+@app.command()
 def follow(
     job: Job,
     project: Project = None,

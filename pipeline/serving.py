@@ -1,10 +1,21 @@
-"""Serving without Docker: the container of a model's server, on a public image, and the packages that it needs."""
+"""Serving without Docker: here, and as a container on a public image, with the packages that it needs."""
 
+import errno
+import os
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline import RequestError, console, storage
+from pipeline.models import FoundModel
 from steps.environment import BASE_IMAGE, pinned
-from steps.serve import HEALTH, PORT, PREDICT
+from steps.model_folder import FACTS, MODEL
+from steps.serve import HEALTH, PORT, PREDICT, listening
+from steps.serve import serve as serve_folder
 from steps.shipping import shipped
+
+HOST = "127.0.0.1"  # of this machine only: the server asks nobody who they are
 
 START = "from steps.serving.start import main\n\nmain()\n"
 MODULES = ("steps.model_folder", "steps.places", "steps.serve", "steps.serving")
@@ -35,3 +46,45 @@ def container(image: str = BASE_IMAGE, sha256: str = "") -> dict[str, Any]:
 def server_packages() -> list[str]:
     """Return the pinned packages of the server itself; those of the model are in the requirements of its folder."""
     return pinned("fastapi", "prometheus-client", "uvicorn")
+
+
+def serve(found: FoundModel, port: int = PORT) -> None:
+    """Serve a model on this machine until a signal ends the command.
+
+    Args:
+        found: The model.
+        port: Port to listen on, 0 for any that is free.
+
+    Raises:
+        RequestError: the port cannot be had, or the model's file is not the one that was recorded.
+    """
+    listens = _listening(port)
+    address = f"http://{HOST}:{listens.getsockname()[1]}"
+
+    def ready(facts: dict[str, Any]) -> None:
+        console.show(
+            f"Model  {found.title}, {facts['label']} in {len(facts['classes'])} classes, SHA-256 {found.sha256[:12]}…\n"
+            f"Serve  {address}{PREDICT}\nDocs   {address}/docs"
+        )
+
+    with listens, TemporaryDirectory() as temporary:
+        folder = found.folder
+        if storage.is_object(folder):
+            for name in (FACTS, MODEL):
+                storage.fetch(f"{folder}/{name}", Path(temporary, name))
+            folder = temporary
+        try:
+            serve_folder(folder, found.sha256, [listens], ready=ready)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+
+
+def _listening(port: int) -> socket.socket:
+    try:
+        return listening(HOST, port)
+    except OSError as error:
+        why = {
+            errno.EADDRINUSE: "another program listens on it",
+            errno.EACCES: "only the machine's owner may use it",
+        }.get(error.errno, os.strerror(error.errno or 0))
+        raise RequestError(f"--port {port}: {why}. Name another, or 0 for any that is free.") from None
