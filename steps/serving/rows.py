@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from sklearn.pipeline import Pipeline
 
 MOST_ROWS = 10_000  # of a request
@@ -70,16 +70,12 @@ class Reader:
         Raises:
             BadRequest: an instance has not the model's columns, or holds what is no cell.
         """
-        kind = type(instances[0])
+        kind, first = type(instances[0]), _told(instances[0])
         if kind not in (list, dict):
-            raise BadRequest(
-                f"instances[0]: expected a list or an object of {self._columns()}, not {_told(instances[0])}."
-            )
+            raise BadRequest(f"instances[0]: expected a list or an object of {self._columns()}, and {first} came.")
         other = next((place for place, instance in enumerate(instances) if type(instance) is not kind), None)
         if other is not None:
-            raise BadRequest(
-                f"instances[{other}]: {_told(instances[other])}, and instances[0] is {_told(instances[0])}."
-            )
+            raise BadRequest(f"instances[{other}]: {_told(instances[other])} came, and instances[0] is {first}.")
         columns, told = self._of_lists(instances) if kind is list else self._of_objects(instances)
         made = {name: self._values(name, cells, told) for name, cells in columns.items()}
         return pd.DataFrame(made, index=pd.RangeIndex(len(instances))), told
