@@ -50,15 +50,18 @@ def serve(
     Raises:
         ValueError: the folder is none of a model, or its file is not the one that was recorded.
     """
-    import uvicorn
-
     from steps.model_folder import load_model, read_facts
+
+    facts = read_facts(folder)
+    facts["sha256"] = sha256 or facts["sha256"]
+    model = load_model(folder, facts["sha256"])
+
+    import uvicorn  # what takes its time comes when there is something to serve
+
     from steps.serving.app import application
     from steps.serving.predictor import Predictor
 
-    facts = read_facts(folder)
-    predictor = Predictor(load_model(folder, sha256), facts)
-    app = application(predictor, facts | ({"sha256": sha256} if sha256 else {}), health, predict)
+    app = application(Predictor(model, facts), facts, health, predict)
     config = uvicorn.Config(
         app,
         http="h11",
@@ -74,11 +77,17 @@ def serve(
 
 def main() -> None:
     """Serve what the environment names, in a container."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # which uvicorn raises again once it has ended
-    asked, port = os.environ, int(os.environ.get("AIP_HTTP_PORT") or PORT)
-    folder = asked.get("AIP_STORAGE_URI", "")
+    for number in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again once it has ended
+        signal.signal(number, lambda *_: sys.exit(0))
+    asked, folder, port = (
+        os.environ,
+        os.environ.get("AIP_STORAGE_URI", ""),
+        os.environ.get("AIP_HTTP_PORT") or str(PORT),
+    )
     if not folder:
-        sys.exit("AIP_STORAGE_URI is not set: expected the folder of a model.")
+        sys.exit("Error: AIP_STORAGE_URI is not set: expected the folder of a model.")
+    if not (port.isdecimal() and int(port) < 65_536):
+        sys.exit(f"Error: AIP_HTTP_PORT is {port!r}: expected the number of a port.")
 
     def ready(facts: dict) -> None:
         print(f"Serving {facts['sha256'][:12]} of {folder} on port {port}", file=sys.stderr, flush=True)
@@ -87,7 +96,7 @@ def main() -> None:
         serve(
             folder,
             asked.get("MODEL_SHA256", ""),
-            [listening("0.0.0.0", port)],
+            [listening("0.0.0.0", int(port))],
             asked.get("AIP_HEALTH_ROUTE") or HEALTH,
             asked.get("AIP_PREDICT_ROUTE") or PREDICT,
             ready,

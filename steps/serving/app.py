@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from steps.serving.documentation import described, operation
+from steps.serving.documentation import described, operation, request_body
 from steps.serving.predictor import Predictor
 from steps.serving.rows import BadRequest
 
@@ -40,7 +40,7 @@ def application(predictor: Predictor, facts: dict[str, Any], health: str, predic
         health: Path that says whether it is ready.
         predict: Path that takes instances.
     """
-    app = FastAPI(**described(facts, health, predict))
+    app = FastAPI(**described(facts, health, predict), redirect_slashes=False)
     metrics = Metrics(facts)
     worker = ThreadPoolExecutor(1, "predictor")  # its work is Python's, of which one thread runs at a time, or OpenMP's
 
@@ -78,6 +78,8 @@ def application(predictor: Predictor, facts: dict[str, Any], health: str, predic
     app.add_api_route(predict, predicted, methods=["POST"], **operation(facts))
     app.add_api_route(health, healthy, methods=["GET"], summary="Tell whether the model can be used")
     app.add_api_route("/metrics", measured, methods=["GET"], summary="Measurements for Prometheus")
+    # FastAPI would leave the nulls of the example row out
+    app.openapi()["paths"][predict]["post"]["requestBody"] = request_body(facts)
     app.add_exception_handler(HTTPException, refused)
     app.add_middleware(Measuring, metrics=metrics, routes={predict: "predict", health: "health"})
     return app

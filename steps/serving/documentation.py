@@ -26,7 +26,17 @@ def described(facts: dict[str, Any], health: str, predict: str) -> dict[str, Any
 
 
 def operation(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return how the route that predicts is documented."""
+    """Return how the route that predicts is documented, but for what it takes."""
+    answers = {
+        200: _answer("The class of each row, and the probability of each class.", _predictions(facts["classes"]))
+    }
+    for code, why in {400: "A wrong request; the message names the row and column.", 413: "Too large."}.items():
+        answers[code] = _answer(why, ERROR)
+    return {"summary": "Tell the class of rows", "responses": answers}
+
+
+def request_body(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what the route that predicts takes."""
     columns = {name: _schema(reading["kind"]) for name, reading in facts["columns"].items()}
     row = {"type": "object", "properties": columns, "required": [*columns], "additionalProperties": True}
     cells = {
@@ -51,18 +61,7 @@ def operation(facts: dict[str, Any]) -> dict[str, Any]:
         "by name": {"value": {"instances": [example]}},
         "in the order of the columns": {"value": {"instances": [[example.get(name) for name in columns]]}},
     }
-    answers = {
-        200: _answer("The class of each row, and the probability of each class.", _predictions(facts["classes"]))
-    }
-    for code, why in {400: "A wrong request; the message names the row and column.", 413: "Too large."}.items():
-        answers[code] = _answer(why, ERROR)
-    return {
-        "summary": "Tell the class of rows",
-        "openapi_extra": {
-            "requestBody": {"required": True, "content": {"application/json": {"schema": asked, "examples": examples}}}
-        },
-        "responses": answers,
-    }
+    return {"required": True, "content": {"application/json": {"schema": asked, "examples": examples}}}
 
 
 ERROR = {

@@ -152,10 +152,7 @@ def _told(value: Any) -> str:
     """Say what came."""
     if isinstance(value, list | dict):
         return f"a{' list' if isinstance(value, list) else 'n object'} of {len(value):,}"
-    shown = (
-        {None: "null", True: "true", False: "false"}.get(value) if value is None or isinstance(value, bool) else None
-    )
-    return shown or repr(value)[:100]
+    return to_json(value).decode() if value is None or isinstance(value, bool) else repr(value)[:100]
 
 
 def _names(names: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from steps.serving.wheels import SAID, SERVING, WHEELS
 
 NEEDED = ("model.joblib", "model.json", SERVING)  # and the wheels
+STORAGE = "https://storage.googleapis.com"
 TRIES, SECONDS = 5, 60
 DOWNLOADS = 8  # at a time
 BLOCK = 1 << 20
@@ -189,7 +190,7 @@ def _read(place: str, token: str) -> bytes:
 
 
 def _open(place: str, token: str) -> http.client.HTTPResponse:
-    host = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
+    host = os.environ.get("STORAGE_EMULATOR_HOST") or STORAGE
     host = host if "://" in host else f"http://{host}"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{host.rstrip('/')}/storage/v1{place}", headers=headers)

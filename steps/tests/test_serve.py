@@ -4,7 +4,6 @@ import io
 import json
 import math
 import os
-import threading
 
 import joblib
 import numpy as np
