@@ -482,7 +482,7 @@ class Played(BaseHTTPRequestHandler):
 @pytest.fixture
 def played(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Played) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         monkeypatch.setattr(Played, "asked", [])
         monkeypatch.setattr(Played, "faults", [])
