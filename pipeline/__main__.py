@@ -142,11 +142,21 @@ def benchmark(
     rows: Annotated[int | None, typer.Option(help="Repeat and jitter the rows to this many.")] = None,
     runs: Annotated[int, typer.Option(help="Rounds to measure.")] = 5,
     stock: Annotated[bool, typer.Option("--stock", help="Let kfp.local as it comes take part.")] = False,
+    serving: Annotated[
+        bool, typer.Option("--serving", help="Measure the server of the trained model instead.")
+    ] = False,
 ) -> None:
     """Measure the local engine beside a plain script that does the same work."""
     from pipeline.benchmark import command, tables
 
+    if serving and (stock or rows is not None):
+        raise RequestError("--serving takes the data as it is, and no --rows or --stock.")
     try:
+        if serving:
+            from pipeline.benchmark import serving as of_server
+
+            typer.echo(texts.printable(of_server.markdown(of_server.benchmark_serving(data, label, runs))))
+            return
         found = command.benchmark(data, label, rows, runs, stock)
     except command.ContestantFailed as error:
         typer.echo(texts.printable(f"Error: {error}"), err=True)

@@ -15,6 +15,9 @@ from collections.abc import Callable
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 HEALTH, PREDICT, PORT = "/health", "/predict", 8080
+SECONDS_IDLE = (
+    620  # that a connection is kept for: longer than Google's load balancers do, or a request may meet its end
+)
 SECONDS_TO_END = 8  # for the requests that are being answered; Cloud Run gives ten
 
 
@@ -69,6 +72,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=SECONDS_IDLE,
         timeout_graceful_shutdown=SECONDS_TO_END,
     )
     ready(facts)

@@ -92,7 +92,7 @@ def benchmark(data: str, label: str, rows: int | None = None, runs: int = 3, sto
         start_up = _start_up(work, runs)
     asked = ["--data", data, "--label", label, "--runs", str(runs), *(["--stock"] if stock else [])]
     asked += [] if rows is None else ["--rows", str(rows)]
-    facts = _machine() | {
+    facts = machine() | {
         "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "Rows": f"{contestants[1].rows:,}",
         "Command": f"`python -m pipeline benchmark {shlex.join(asked)}`",
@@ -160,7 +160,8 @@ def _start_up(work: Path, runs: int) -> dict[str, list[float]]:
     return {f"python {arguments}": taken for arguments, taken in seconds.items()}
 
 
-def _machine() -> dict[str, str]:
+def machine() -> dict[str, str]:
+    """Return what is measured on."""
     versions = (f"{package} {importlib.metadata.version(package)}" for package in ("scikit-learn", "kfp"))
     return {
         "Machine": f"{CORES} cores, {psutil.virtual_memory().total / 1e9:.1f} GB of memory, {platform.platform()}",

@@ -55,7 +55,7 @@ def measure(command: list[str], folder: Path, log: Path) -> Measured:
             pause = max(SAMPLING, 3 * (time.perf_counter() - started))
 
     environment = os.environ | {"COVERTYPE_RUNS_DIR": str(folder)}
-    busy, watching = _busy(), time.process_time()
+    before_busy, watching = busy(), time.process_time()
     with log.open("w", encoding="utf-8") as printed:
         since = time.perf_counter()
         process = subprocess.Popen(
@@ -73,7 +73,7 @@ def measure(command: list[str], folder: Path, log: Path) -> Measured:
     if status:
         last = log.read_text("utf-8", errors="replace").splitlines()[-20:]
         raise ContestantFailed("\n".join([f"{shlex.join(command)} ended with status {status}. It printed:", *last]))
-    others = _busy() - busy - (time.process_time() - watching) - own
+    others = busy() - before_busy - (time.process_time() - watching) - own
     written = sum(size for file, size in _files(folder).items() if file not in before)
     return Measured(seconds, largest, written, max(0.0, others / seconds))
 
@@ -97,7 +97,7 @@ def look(pid: int) -> tuple[int, float]:
     return held, used
 
 
-def _busy() -> float:
+def busy() -> float:
     """Return the seconds that the cores of this process have been busy, with whatever, since the machine started."""
     cores = psutil.cpu_times(percpu=True)
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
