@@ -15,9 +15,9 @@ from collections.abc import Callable
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 HEALTH, PREDICT, PORT = "/health", "/predict", 8080
-SECONDS_IDLE = (
-    620  # that a connection is kept for: longer than Google's load balancers do, or a request may meet its end
-)
+BACKLOG = 2_048
+# that a connection is kept for: longer than Google's load balancers do, or a request may meet its end
+SECONDS_IDLE = 620
 SECONDS_TO_END = 8  # for the requests that are being answered; Cloud Run gives ten
 
 
@@ -27,8 +27,16 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         OSError: the port is taken, or this user may not have it.
     """
-    made = socket.create_server((host, port), backlog=2048)
-    made.set_inheritable(False)
+    # TCP is named, or asyncio leaves its sockets to wait for more to send: 40 ms, at each answer
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # elsewhere it lets two listen on one port
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
     return made
 
 

@@ -26,6 +26,7 @@ import pytest
 from pipeline import ROOT, RequestError, models, serving, storage
 from pipeline.serving import container
 from steps.model_folder import load_model
+from steps.serve import listening
 from steps.serving import start
 from steps.serving.wheels import SERVING, WHEELS, collect
 from steps.tests.test_serve import NAMES, ROW, table, write_model
@@ -312,6 +313,14 @@ def test_verb_serves_until_ctrl_c_and_a_taken_port_is_told(folder, tmp_path):
     assert f"http://127.0.0.1:{port}/predict" in printed
     assert f"http://127.0.0.1:{port}/docs" in printed
     assert printed.splitlines()[-1] == "Error: interrupted by Ctrl-C."
+
+
+def test_answers_are_sent_at_once():
+    """asyncio lets no socket wait for more to send that says it is one of TCP; others wait 40 ms for each answer."""
+    with listening("127.0.0.1", 0) as listens, socket.create_connection(listens.getsockname()):
+        accepted = listens.accept()[0]
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP
 
 
 def test_container_is_one_command_of_text_on_a_public_image():
