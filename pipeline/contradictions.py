@@ -25,6 +25,7 @@ class Row:
 NOTHING_RUNS = ("--check", "--compile-only", "--schedule", "--unschedule")
 OF_RUNS = ("--no-wait", "--experiment", "--isolated")
 OF_SERVICE = ("--no-wait", "--experiment", "--service-account", "--timezone")
+REGISTERING = ("--register", "--deploy")
 OF_JOBS = ("--project", "--region", "--bucket")
 TABLE = (
     *(
@@ -48,6 +49,11 @@ TABLE = (
     ),
     Row(
         (*OF_RUNS, "--set", "--data", "--label", "--no-cache", "--profile", "--service-account"),
+        "--unschedule",
+        "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
+    ),
+    Row(
+        REGISTERING,
         "--unschedule",
         "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
     ),
@@ -77,6 +83,22 @@ TABLE = (
         ("--profile",),
         "machines that are not chosen",
         "{} is for the machines of a service; here there is one. Leave it out, or give --engine vertex.",
+    ),
+    Row(
+        REGISTERING,
+        "engine local",
+        "{} needs --engine vertex: the registry and the endpoints are the service's.",
+    ),
+    Row(
+        ("--no-wait", "--schedule", "--compile-only"),
+        "deploy run",
+        "--deploy run follows the run to its end and does not go with {}. Leave it out; afterwards: "
+        "python -m pipeline deploy IDENTIFIER --to run",
+    ),
+    Row(
+        REGISTERING,
+        "no promotion",
+        "{} has no effect: the pipeline is no function with a step promote_model. Leave it out.",
     ),
     Row(("--isolated",), "engine vertex", "{} is for the local engine; a service always does so. Leave it out."),
     Row(("--timezone",), "no schedule", "{} is that of --schedule, and none is given. Leave it out."),

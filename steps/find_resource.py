@@ -8,6 +8,8 @@ from kfp.dsl import OutputPath
 from steps.environment import BASE_IMAGE, pinned
 from steps.shipping import ships
 
+NONE = "none"  # what is found where there is nothing; a text, as a service may hand no empty one on
+
 
 @ships("steps.vertex_api")
 @dsl.component(base_image=BASE_IMAGE, packages_to_install=pinned("google-auth", "requests"))
@@ -24,8 +26,8 @@ def find_resource(api: str, parent: str, kind: str, labels: Dict[str, str], uri:
         labels: Labels that it must have, all of them.
 
     Returns:
-        uri: Its address; empty where there is none.
-        Output: Its name, as projects/P/locations/L/models/M; empty where there is none.
+        uri: Its address; none where there is none.
+        Output: Its name, as projects/P/locations/L/models/M; none where there is none.
     """
     from pathlib import Path
 
@@ -33,8 +35,8 @@ def find_resource(api: str, parent: str, kind: str, labels: Dict[str, str], uri:
 
     service = VertexApi(api)
     found = service.listed(parent, kind, labels)
-    name = found[0]["name"] if found else ""
-    print(f"{kind}: {[each['name'] for each in found] or 'none yet'}")
+    names = [each["name"] for each in found] or ["none"]
+    print(f"{kind}: {', '.join(names)}")
     Path(uri).parent.mkdir(parents=True, exist_ok=True)
-    Path(uri).write_text(service.url(name) if name else "", encoding="utf-8")
-    return name
+    Path(uri).write_text(service.url(names[0]) if found else "none", encoding="utf-8")
+    return names[0]
