@@ -35,6 +35,11 @@ def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
         with console.progress(record, nodes) as progress:
             engines.execute(engine, parameters, record, progress)
         (console.show_json if as_json else console.show_result)(record)
+        if request.deploys == "run" and record.verdict and record.verdict.verdict == "promoted":
+            from pipeline import deploying  # its server, too
+
+            found = models.of_run(record)
+            console.show_deployment(*deploying.to_cloud_run(request.settings, found, record.folder / deploying.FILE))
     return record.exit_status
 
 

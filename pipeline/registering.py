@@ -87,6 +87,7 @@ def _register(folder: PipelineChannel, registration: Registration) -> PipelineCh
     package = package_model(
         model=folder,
         container=json.dumps(serving.container(registration.image)),
+        packages=serving.server_packages(),
         labels=json.dumps(registration.labels | {"commit": registration.commit}),
     )
     upload = functools.partial(

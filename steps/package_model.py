@@ -1,25 +1,29 @@
 """Make the folder that is registered: all that a container needs to serve the model without a package index."""
 
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model, Output
 
 from steps.environment import BASE_IMAGE
+from steps.shipping import ships
 
 
+@ships("steps.serving.wheels")
 @dsl.component(base_image=BASE_IMAGE)
 def package_model(
     model: Input[Model],
     container: str,
+    packages: List[str],
     labels: str,
     package: Output[Artifact],
 ) -> NamedTuple("Outputs", [("labels", dict), ("description", str)]):
     """Copy the model's folder, collect its wheels beside it, and say how a container serves it.
 
     Args:
-        model: Folder of the promoted model.
+        model: Folder of the promoted model, with the SHA-256 of its file in the metadata.
         container: The container that serves it, a ModelContainerSpec of Vertex AI as JSON.
+        packages: Pinned packages of the server itself.
         labels: Labels of the version, as JSON; the run's is added.
 
     Returns:
@@ -32,23 +36,28 @@ def package_model(
     import shutil
     from pathlib import Path
 
-    folder = Path(package.path)
-    shutil.copytree(model.path, folder, dirs_exist_ok=True)
-    facts = json.loads((folder / "model.json").read_text("utf-8"))
+    from steps.serving.wheels import collect
 
-    package.metadata["containerSpec"] = json.loads(container)
-    figures = facts["figures"]
-    shown = [f"{name} {figures[name]:.4f}" for name in ("macro_f1", "accuracy") if name in figures]
-    per_class = [f"{name} {f1:.3f}" for name, f1 in figures.get("f1", {}).items() if f1 is not None]
-    rows = facts["rows"]
+    folder, sha256 = Path(package.path), model.metadata["sha256"]
+    shutil.copytree(model.path, folder, dirs_exist_ok=True)
+    print(*collect(str(folder), packages), sep="\n")
+
+    spec = json.loads(container)
+    spec["env"].append({"name": "MODEL_SHA256", "value": sha256})
+    package.metadata["containerSpec"] = spec
+
+    facts = json.loads((folder / "model.json").read_text("utf-8"))
+    figures, rows = facts["figures"], facts["rows"]
+    overall = [f"{name} {figures[name]:.4f}" for name in ("macro_f1", "accuracy") if name in figures]
+    of_classes = [f"{name} {f1:.3f}" for name, f1 in figures.get("f1", {}).items() if f1 is not None]
     parts = [
-        f"Run {facts['run']} of {facts['identifier']}: {', '.join(shown)}",
-        f"F1 {', '.join(per_class)}" if per_class else "",
+        f"{facts['run']}: {', '.join(overall)}",
+        f"F1 of {', '.join(of_classes)}",
         f"{rows['train']:,} training and {rows['test']:,} test rows of {facts['source']}",
         f"label {facts['label']}",
-        f"SHA-256 {facts['sha256']}",
+        f"SHA-256 {sha256}",
     ]
     # ModelUploadOp puts the text between the quotes of its JSON as it is
-    description = re.sub(r'["\\\x00-\x1f\x7f]', "'", "; ".join(filter(None, parts)))[:2000]
+    description = re.sub(r'["\\\x00-\x1f\x7f]', "'", "; ".join(parts))[:2000]
     run = re.sub(r"[^a-z0-9_-]", "-", facts["run"].lower())[:63]
     return json.loads(labels) | {"run": run}, description

@@ -21,7 +21,7 @@ class VertexApi:
         Args:
             address: The service's, such as https://europe-west4-aiplatform.googleapis.com. One of this machine, by
                 http://, is asked without credentials.
-            pause: Seconds before the second try, and between the first two looks at an operation.
+            pause: Seconds before the second try.
         """
         self._address, self._pause = address.rstrip("/"), pause
         self._session = requests.Session() if urlsplit(address).scheme == "http" else _authorized()
@@ -67,7 +67,7 @@ class VertexApi:
         Raises:
             RuntimeError: it ended with an error.
         """
-        pause = self._pause
+        pause = 0.2
         while not operation.get("done"):
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
