@@ -90,10 +90,10 @@ TABLE = (
         "{} needs --engine vertex: the registry and the endpoints are the service's.",
     ),
     Row(
-        ("--no-wait", "--schedule", "--compile-only"),
+        ("--no-wait", "--schedule", "--compile-only", "--json"),
         "deploy run",
-        "--deploy run follows the run to its end and does not go with {}. Leave it out; afterwards: "
-        "python -m pipeline deploy IDENTIFIER --to run",
+        "--deploy run writes a service at the run's end: it does not go with {}. Leave it out, or deploy afterwards: "
+        "python -m pipeline deploy IDENTIFIER",
     ),
     Row(
         REGISTERING,

@@ -217,6 +217,11 @@ def _in_order(tasks: dict[str, Any]) -> dict[str, Any]:
     return ordered
 
 
+def registers(spec: dict[str, Any]) -> bool:
+    """Return whether the tasks of --register are in a spec."""
+    return "exec-package-model" in spec["deploymentSpec"]["executors"]
+
+
 def nodes(spec: dict[str, Any]) -> list[Node]:
     """Return the tasks of a spec, each after those that it depends on."""
     return [*_nodes(spec, spec["root"]["dag"], in_loop=False)]

@@ -59,5 +59,6 @@ def package_model(
     ]
     # ModelUploadOp puts the text between the quotes of its JSON as it is
     description = re.sub(r'["\\\x00-\x1f\x7f]', "'", "; ".join(parts))[:2000]
-    run = re.sub(r"[^a-z0-9_-]", "-", facts["run"].lower())[:63]
-    return json.loads(labels) | {"run": run}, description
+    run = re.sub(r"[^a-z0-9_-]", "-", facts["run"].lower())  # the name of the job, or of another engine's run
+    own_id = re.search(r"\d{8}t\d{6}-[0-9a-f]{4}$", run)
+    return json.loads(labels) | {"run": own_id[0] if own_id else run[-63:]}, description

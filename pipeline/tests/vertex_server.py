@@ -40,13 +40,14 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from pipeline import ROOT
 from pipeline.engines import warm
-from pipeline.engines.interpreter import ARTIFACTS, SKIPPED, SUCCEEDED, Command, Ended
+from pipeline.engines.interpreter import ARTIFACTS, SKIPPED, SUCCEEDED, Command, Ended, Job
 from pipeline.engines.interpreter import run as run_graph
 from pipeline.engines.local import Tasks
 from pipeline.graph import GOOGLE_IMAGE
 from pipeline.runs import Run, Task
 from pipeline.tests.vertex_registry import PROJECT_NUMBER, Refusal, Registry, check_labels
 from pipeline.tests.vertex_registry import check as _check
+from pipeline.tests.wheels import empty_wheels
 
 REGIONS = ("us-central1", "europe-west1")
 STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
@@ -203,7 +204,8 @@ class _Job(Tasks):
             executors = self._spec.deployment_spec["executors"].values()
             sources = [executor["container"]["command"][-1] for executor in executors if "container" in executor]
             warm.preload(source for source in sources if not source.startswith("google_cloud"))
-            how = run_graph(spec, parameters, self._folder, self)
+            names = Job(self._folder.name, self.reply["name"], self._number, str(self._folder), _now())
+            how = run_graph(spec, parameters, self._folder, self, job=names)
             succeeded = how.state == SUCCEEDED
             self._finish("SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED")
         except Exception as error:
@@ -709,7 +711,8 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    os.environ["STORAGE_EMULATOR_HOST"] = arguments.storage  # for the tasks
+    # for the tasks
+    os.environ |= {"STORAGE_EMULATOR_HOST": arguments.storage} | empty_wheels(arguments.folder / "wheels")
     service = _Service(arguments.folder, arguments.storage)
     http = ThreadingHTTPServer(("127.0.0.1", arguments.port), type("Handler", (_Handler,), {"service": service}))
     service.url = f"http://127.0.0.1:{http.server_port}"
