@@ -43,8 +43,13 @@ TABLE = (
         "--compile-only only writes a spec: it does not go with {}. Give one of them.",
     ),
     Row(
-        (*OF_RUNS, "--data", "--quiet", "--service-account", "--region"),
+        (*OF_RUNS, "--data", "--quiet", "--service-account"),
         "--compile-only",
+        "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
+    ),
+    Row(
+        ("--region",),
+        "a spec that registers nothing",
         "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
     ),
     Row(
@@ -128,6 +133,8 @@ def situations(settings: "Settings", given: Collection[str]) -> set[str]:
     """Return what is true of a command before its pipeline is known, as the table names it."""
     engine, _ = settings.chosen_engine()
     found = {f"engine {engine}"}
+    if "--compile-only" in given and not {*REGISTERING} & {*given}:
+        found.add("a spec that registers nothing")
     if engine == "local" and "--compile-only" not in given and settings.profile != "auto":
         found.add("machines that are not chosen")
     if settings.schedule is None:
