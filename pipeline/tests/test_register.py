@@ -4,6 +4,7 @@ The service is played, but executes the job, and Google's operators run with the
 """
 
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -27,38 +28,13 @@ from steps.undeploy_former import undeploy_former
 
 PARENT = "projects/demo/locations/us-central1"
 IMAGE = "us-central1-docker.pkg.dev/demo/docker-hub/library/python:3.11"
-OWN = """
-from kfp import dsl
-from kfp.dsl import Model, Output
-
-
-@dsl.component(base_image="python:3.11")
-def promote_model(verdict: str, run: str, model: Output[Model]) -> str:
-    import json
-    from pathlib import Path
-
-    folder = Path(model.path)
-    folder.mkdir(parents=True)
-    (folder / "model.joblib").write_bytes(run.encode())
-    (folder / "requirements.txt").write_text("")
-    figures = {"macro_f1": 0.875, "accuracy": 0.9, "f1": {'Krumm"holz\\\\': 0.5, "Fir\\n": None}}
-    facts = {"run": run, "figures": figures, "rows": {"train": 1000, "test": 200}, "source": "a", "label": "Kind"}
-    (folder / "model.json").write_text(json.dumps(facts))
-    model.metadata["sha256"] = "5" * 64
-    return verdict
-
-
-@dsl.pipeline(name="own")
-def own(verdict: str = "promoted"):
-    promote_model(verdict=verdict, run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER)
-"""
+PROMOTING = f"{ROOT}/pipeline/tests/promoting.py:promoting"
 
 
 @pytest.fixture
-def run_own(vertex, local_run, tmp_path):
-    """Run a pipeline whose promote_model returns what it is told, and train nothing."""
-    (tmp_path / "own.py").write_text(OWN)
-    return lambda *arguments: local_run("--pipeline", f"{tmp_path}/own.py:own", *arguments)
+def run_own(vertex, local_run):
+    """Run a pipeline whose promote_model decides what it is told, and trains nothing."""
+    return lambda *arguments: local_run("--pipeline", PROMOTING, *arguments)
 
 
 @pytest.fixture
@@ -99,7 +75,7 @@ def test_each_promoted_model_is_the_next_version_with_all_traffic(run_own, there
     assert version["description"].startswith(f"{job}: macro_f1 0.8750, accuracy 0.9000; F1 of Krumm'holz' 0.500; 1")
     place = f"gs://trees/maples/{first.record['run_id']}/condition-1/package-model/package"
     assert version["artifactUri"] == place
-    expected = serving.container(IMAGE, sha256="5" * 64)
+    expected = serving.container(IMAGE, sha256=hashlib.sha256(job.encode()).hexdigest())
     assert version["containerSpec"] == {name: value for name, value in expected.items() if value}
     assert endpoint["labels"].items() >= {"identifier": "maples", "made_by": "covertype-pipelines"}.items()
     (deployed,) = endpoint["deployedModels"]
@@ -116,9 +92,9 @@ def test_each_promoted_model_is_the_next_version_with_all_traffic(run_own, there
     assert now["dedicatedResources"]["machineSpec"] == {"machineType": "e2-highmem-8"}
 
 
-@pytest.mark.parametrize("verdict", ["kept", "tie"])
-def test_model_that_is_not_promoted_is_not_registered(run_own, there, verdict):
-    done = run_own("--identifier", "oaks", "--register", "--set", f"verdict={verdict}")
+@pytest.mark.parametrize("decides", ["kept", "tie"])
+def test_model_that_is_not_promoted_is_not_registered(run_own, there, decides):
+    done = run_own("--identifier", "oaks", "--register", "--set", f"decides={decides}")
     assert done.status == 0, done.err
     assert there("oaks") == ([], [])
     assert states(done.record) == {"promote-model": "succeeded"}
