@@ -49,7 +49,7 @@ def package_model(
     facts = json.loads((folder / "model.json").read_text("utf-8"))
     figures, rows = facts["figures"], facts["rows"]
     overall = [f"{name} {figures[name]:.4f}" for name in ("macro_f1", "accuracy") if name in figures]
-    of_classes = [f"{name} {f1:.3f}" for name, f1 in figures.get("f1", {}).items() if f1 is not None]
+    of_classes = [f"{name}: {f1:.3f}" for name, f1 in figures.get("f1", {}).items() if f1 is not None]
     parts = [
         f"{facts['run']}: {', '.join(overall)}",
         f"F1 of {', '.join(of_classes)}",

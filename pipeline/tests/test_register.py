@@ -72,7 +72,7 @@ def test_each_promoted_model_is_the_next_version_with_all_traffic(run_own, there
     commit = first.record["git"]["commit"] + ("-dirty" if first.record["git"]["dirty"] else "")
     labels = {"identifier": "maples", "made_by": "covertype-pipelines", "commit": commit, "run": job[-20:]}
     assert labels.items() <= version["labels"].items()
-    assert version["description"].startswith(f"{job}: macro_f1 0.8750, accuracy 0.9000; F1 of Krumm'holz' 0.500; 1")
+    assert version["description"].startswith(f"{job}: macro_f1 0.8750, accuracy 0.9000; F1 of Krumm'holz': 0.500; ")
     place = f"gs://trees/maples/{first.record['run_id']}/condition-1/package-model/package"
     assert version["artifactUri"] == place
     expected = serving.container(IMAGE, sha256=hashlib.sha256(job.encode()).hexdigest())
@@ -295,7 +295,7 @@ def test_training_registers_and_deploys_its_champion_and_no_model_that_is_not_be
     first = local_run(*fast, "--deploy", "vertex")
     assert first.status == 0, first.err
     (version,), (endpoint,) = there("pines")
-    assert version["description"].count("F1 of Spruce/Fir 0.") == 1
+    assert version["description"].count("F1 of 0: 0.") == 1
     assert version["labels"]["run"] == first.record["run_id"].lower()
     assert len(endpoint["deployedModels"]) == 1
     place = storage.find(f"{version['artifactUri']}/*.json")
