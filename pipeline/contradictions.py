@@ -92,7 +92,7 @@ TABLE = (
     Row(
         REGISTERING,
         "engine local",
-        "{} needs --engine vertex: the registry and the endpoints are the service's.",
+        "{} needs --engine vertex. A model that was trained here goes to Cloud Run by: python -m pipeline deploy",
     ),
     Row(
         ("--no-wait", "--schedule", "--compile-only", "--json"),

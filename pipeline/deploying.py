@@ -10,8 +10,9 @@ import yaml
 
 from pipeline import RequestError, files, serving, storage
 from pipeline.compiler import Dumper
+from pipeline.engines.vertex_service import Service
 from pipeline.models import FoundModel
-from pipeline.settings import Settings
+from pipeline.settings import NO_IMAGE, Settings
 from steps.environment import BASE_IMAGE
 from steps.model_folder import FACTS, MODEL, read_facts
 from steps.serving.wheels import collect
@@ -41,7 +42,8 @@ def to_cloud_run(settings: Settings, found: FoundModel, file: Path) -> tuple[Pat
         RequestError: a setting is missing, or the model's folder or its wheels cannot be had.
     """
     settings.require("identifier", "project", "region", "bucket")
-    place, facts = _packaged(settings, found)
+    with Service(settings).told("the model was not brought into the bucket"):
+        place, facts = _packaged(settings, found)
     text = yaml.dump(service(settings, found.sha256, place, facts), Dumper=Dumper, sort_keys=False, width=120)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,8 @@ def service(settings: Settings, sha256: str, place: str, facts: dict[str, Any]) 
         place: gs:// address of the model's folder with its wheels.
         facts: What the folder tells of the model.
     """
-    spec = serving.container(settings.serving_image or BASE_IMAGE, sha256)
+    image = settings.serving_image if settings.serving_image not in (None, NO_IMAGE) else BASE_IMAGE
+    spec = serving.container(image, sha256)
     port = spec["ports"][0]["containerPort"]
     ready = {"httpGet": {"path": spec["healthRoute"], "port": port}}
     # what Vertex AI tells a container by itself

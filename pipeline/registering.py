@@ -42,7 +42,7 @@ class Registration:
     project: str
     region: str
     api: str  # address of Vertex AI in the region
-    image: str  # that the server runs in
+    image: str  # that the server runs in; "" registers no container, and then no files either
     commit: str
     deploys: bool  # whether the version is deployed to the identifier's endpoint
 
@@ -86,15 +86,17 @@ def _register(folder: PipelineChannel, registration: Registration) -> PipelineCh
     """Add the tasks that upload the model as a new version, and return the version."""
     package = package_model(
         model=folder,
-        container=json.dumps(serving.container(registration.image)),
+        container=json.dumps(serving.container(registration.image)) if registration.image else "",
         packages=serving.server_packages(),
         labels=json.dumps(registration.labels | {"commit": registration.commit}),
     )
+    # the service takes files only together with a container, and neither: then the place stands in the description
+    served = {"unmanaged_container_model": package.outputs["package"]} if registration.image else {}
     upload = functools.partial(
         ModelUploadOp,
+        **served,
         display_name=registration.identifier,
         description=package.outputs["description"],
-        unmanaged_container_model=package.outputs["package"],
         version_aliases=ALIASES,
         labels=package.outputs["labels"],
         project=registration.project,

@@ -128,6 +128,8 @@ class Request:
         if not self.registers:
             return self.definition
         self.settings.require("identifier", "project", "region")
+        if self.deploys == "vertex" and not self.settings.image_of_vertex:
+            raise RequestError("--deploy vertex needs an image to serve in, and serving_image is none. Set another.")
         from pipeline.registering import Registration, registering
 
         return registering(self.definition, Registration.of(self.settings, deploys=self.deploys == "vertex"), profile)

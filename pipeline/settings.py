@@ -17,6 +17,7 @@ from pipeline.profiles import PROFILES
 from pipeline.texts import printable, shortened
 from steps.environment import BASE_IMAGE
 
+NO_IMAGE = "none"  # models are registered without a container that serves them
 PYPROJECT = ROOT / "pyproject.toml"
 
 
@@ -58,8 +59,10 @@ def _bucket(value: str) -> str:
 
 
 def _image(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][\w.:/-]*[:@][\w.:-]+", value, re.ASCII):
-        raise ValueError("expected the place of a container image with its tag, as in docker.io/library/python:3.11")
+    if value != NO_IMAGE and not re.fullmatch(r"[a-z0-9][\w.:/-]*[:@][\w.:-]+", value, re.ASCII):
+        raise ValueError(
+            "expected the place of a container image with its tag, as docker.io/library/python:3.11, or none"
+        )
     return value
 
 
@@ -128,7 +131,9 @@ class Settings(BaseSettings):
 
     @property
     def image_of_vertex(self) -> str:
-        """The image that Vertex AI serves a model in: it takes those of Artifact Registry only."""
+        """The image that Vertex AI serves a model in, "" for none: it takes those of Artifact Registry only."""
+        if self.serving_image == NO_IMAGE:
+            return ""
         remote = f"{self.region}-docker.pkg.dev/{(self.project or '').replace(':', '/')}/docker-hub"
         return self.serving_image or f"{remote}/library/{BASE_IMAGE}"
 

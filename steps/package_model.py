@@ -22,12 +22,13 @@ def package_model(
 
     Args:
         model: Folder of the promoted model, with the SHA-256 of its file in the metadata.
-        container: The container that serves it, a ModelContainerSpec of Vertex AI as JSON.
+        container: The container that serves it, a ModelContainerSpec of Vertex AI as JSON; "" for none.
         packages: Pinned packages of the server itself.
         labels: Labels of the version, as JSON; the run's is added.
 
     Returns:
         package: The folder; the container stands in its metadata as containerSpec, where ModelUploadOp looks for it.
+            Without a container there is nothing in it.
         labels: All labels of the version.
         description: What the version is, with its figures, in one line.
     """
@@ -38,15 +39,15 @@ def package_model(
 
     from steps.serving.wheels import collect
 
-    folder, sha256 = Path(package.path), model.metadata["sha256"]
-    shutil.copytree(model.path, folder, dirs_exist_ok=True)
-    print(*collect(str(folder), packages), sep="\n")
+    sha256 = model.metadata["sha256"]
+    if container:
+        shutil.copytree(model.path, package.path, dirs_exist_ok=True)
+        print(*collect(package.path, packages), sep="\n")
+        spec = json.loads(container)
+        spec["env"].append({"name": "MODEL_SHA256", "value": sha256})
+        package.metadata["containerSpec"] = spec
 
-    spec = json.loads(container)
-    spec["env"].append({"name": "MODEL_SHA256", "value": sha256})
-    package.metadata["containerSpec"] = spec
-
-    facts = json.loads((folder / "model.json").read_text("utf-8"))
+    facts = json.loads(Path(model.path, "model.json").read_text("utf-8"))
     figures, rows = facts["figures"], facts["rows"]
     overall = [f"{name} {figures[name]:.4f}" for name in ("macro_f1", "accuracy") if name in figures]
     of_classes = [f"{name}: {f1:.3f}" for name, f1 in figures.get("f1", {}).items() if f1 is not None]
@@ -55,7 +56,7 @@ def package_model(
         f"F1 of {', '.join(of_classes)}",
         f"{rows['train']:,} training and {rows['test']:,} test rows of {facts['source']}",
         f"label {facts['label']}",
-        f"SHA-256 {sha256}",
+        f"SHA-256 {sha256} of {model.uri}",
     ]
     # ModelUploadOp puts the text between the quotes of its JSON as it is
     description = re.sub(r'["\\\x00-\x1f\x7f]', "'", "; ".join(parts))[:2000]

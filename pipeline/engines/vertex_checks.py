@@ -131,6 +131,8 @@ def registry(service: Service) -> str:
 
 def serving_image(service: Service) -> str:
     image = service.settings.image_of_vertex
+    if not image:
+        return "none: what is registered has no container, and is not to be deployed"
     place = IMAGE.fullmatch(image)
     if not place:
         raise Failed(

@@ -25,6 +25,7 @@ RESOURCES = r"/v1/projects/([^/]+)/locations/([^/]+)/(models|endpoints)(?:/([^/:
 OPERATION = r"/v1/(projects/[^/]+/locations/[^/]+/(?:models|endpoints)/[^/]+/operations/\d+)"
 REPOSITORY = r"/v1/projects/([^/]+)/locations/([^/]+)/repositories/([^/]+)"  # Artifact Registry's
 REPOSITORIES = ("docker-hub",)
+IMAGE = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev/[^/]+/([^/]+)/.+")
 MACHINE_TYPE = r"(e2|n1|n2|n2d|c2|c3)-(standard|highmem|highcpu)-\d+"
 
 
@@ -156,10 +157,13 @@ class Registry:
         model, container = request.get("model", {}), request.get("model", {}).get("containerSpec", {})
         check(0 < len(model.get("displayName", "")) <= 128, "model.display_name", "It has 1 to 128 characters.")
         check_labels(model.get("labels", {}))
-        check(container.get("imageUri"), "model.container_spec.image_uri", "The image is required.")
-        image = re.fullmatch(r"[a-z0-9-]+-docker\.pkg\.dev/([^/]+)/([^/]+)/.+|gcr\.io/.+", container["imageUri"])
-        check(image, "model.container_spec.image_uri", "It must be in Artifact Registry.")
-        check(model.get("artifactUri", "").startswith("gs://"), "model.artifact_uri", "It must be a folder.")
+        is_named_only = not container and not model.get("artifactUri")  # a model of a name, figures and labels
+        if not is_named_only:
+            check(container.get("imageUri"), "model.container_spec.image_uri", "The image is required.")
+            check(model.get("artifactUri", "").startswith("gs://"), "model.artifact_uri", "It must be a folder.")
+            check(
+                IMAGE.fullmatch(container["imageUri"]), "container_spec.image_uri", "It must be in Artifact Registry."
+            )
         aliases = model.get("versionAliases", [])
         for alias in aliases:
             check(re.fullmatch("[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]", alias), "version_aliases", f"{alias!r} is none.")
@@ -171,10 +175,8 @@ class Registry:
             name = f"{parent}/models/{secrets.randbelow(10**18)}"
 
         def act() -> dict[str, Any]:
-            check(image[2] in REPOSITORIES or not image[1], "image", f"Image {container['imageUri']!r} was not found.")
-            bucket, _, prefix = model["artifactUri"].removeprefix("gs://").partition("/")
-            there = [*self._client.list_blobs(bucket, prefix=f"{prefix}/", max_results=1)]
-            check(there, "model.artifact_uri", f"{model['artifactUri']} is empty.")
+            if not is_named_only:
+                self._check_what_is_there(container["imageUri"], model["artifactUri"])
             versions = self.models.setdefault(name, [])
             own = [*dict.fromkeys([*aliases, *(() if versions else ("default",))])]
             for former in versions:
@@ -185,6 +187,13 @@ class Registry:
             return {"model": name, "modelVersionId": version}
 
         return self._started(name, "UploadModel", act)
+
+    def _check_what_is_there(self, image: str, uri: str) -> None:
+        check(IMAGE.fullmatch(image)[1] in REPOSITORIES, "image", f"Image {image!r} was not found.")
+        bucket, _, prefix = uri.removeprefix("gs://").partition("/")
+        check(
+            [*self._client.list_blobs(bucket, prefix=f"{prefix}/", max_results=1)], "artifact_uri", f"{uri} is empty."
+        )
 
     # endpoints
 
@@ -204,6 +213,7 @@ class Registry:
         version = self._version(deployed.get("model", ""))
         resources = deployed.get("dedicatedResources", {})
         machine = resources.get("machineSpec", {}).get("machineType", "")
+        check(version.get("containerSpec"), "deployed_model.model", "The model has no container.")
         check(re.fullmatch(MACHINE_TYPE, machine), "machine_type", f"Machine type {machine!r} is not supported.")
         check(resources.get("minReplicaCount", 0) >= 1, "min_replica_count", "It must be at least 1.")
         split = request.get("trafficSplit", {})
