@@ -120,6 +120,9 @@ class Request:
         engine, _ = self.settings.chosen_engine()
         profile, _ = profiles.choose(self.settings.profile, n_bytes=0)
         defaults = self.given | self._of_flags()
+        if self.registers:  # what is promoted, and so there is a champion to compare with
+            self.settings.require("bucket")
+            defaults |= self._of_flags(champion=models.champion_place(self.settings))
         pipeline = self._registering(profile)
         compiler.compile_pipeline(pipeline, path, engine, profile, caching=self.caching, defaults=defaults)
 

@@ -92,6 +92,19 @@ def test_each_promoted_model_is_the_next_version_with_all_traffic(run_own, there
     assert now["dedicatedResources"]["machineSpec"] == {"machineType": "e2-highmem-8"}
 
 
+def test_without_an_image_a_version_is_a_name_with_figures_and_a_place(run_own, there, monkeypatch):
+    monkeypatch.setenv("COVERTYPE_SERVING_IMAGE", "none")
+    done = run_own("--identifier", "willows", "--register")
+    assert done.status == 0, done.err
+    (version,), _ = there("willows")
+    assert version.keys().isdisjoint({"containerSpec", "artifactUri"})
+    assert (version["versionAliases"], version["labels"]["identifier"]) == (["default", "champion"], "willows")
+    assert re.search(r"macro_f1 0\.8750.* SHA-256 [0-9a-f]{64} of \S+/promote-model/model$", version["description"])
+    refused = run_own("--identifier", "willows", "--deploy", "vertex")
+    assert refused.status == 2
+    assert "--deploy vertex needs an image to serve in, and serving_image is none." in refused.err
+
+
 @pytest.mark.parametrize("decides", ["kept", "tie"])
 def test_model_that_is_not_promoted_is_not_registered(run_own, there, decides):
     done = run_own("--identifier", "oaks", "--register", "--set", f"decides={decides}")
@@ -246,14 +259,18 @@ def test_google_s_operators_are_imported_for_a_registration_only(tmp_path):
         "status = run.main([*sys.argv[1:], '--compile-only', 'spec.yaml'])\n"
         "print(status, 'google_cloud_pipeline_components' in sys.modules)"
     )
-    vertex = ("--engine", "vertex", "--identifier", "x", "--project", "p", "--region", "us-central1")
+    vertex = ("--engine", "vertex", "--identifier", "x", "--project", "p", "--region", "us-central1", "--bucket", "bkt")
     for arguments, imported in ((vertex[:2], False), ((*vertex, "--register"), True)):
         command = [sys.executable, "-c", script, *arguments]
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
         )
         assert done.stdout.splitlines()[-1] == f"0 {imported}", done.stderr
-    assert (tmp_path / "spec.yaml").read_text().count(":2.22.0") == 2
+    text = (tmp_path / "spec.yaml").read_text()
+    assert text.count(":2.22.0") == 2
+    assert graph.parsed(text)["root"]["inputDefinitions"]["parameters"]["champion"]["defaultValue"] == (
+        "gs://bkt/x/champion.json"
+    )
 
 
 @pytest.mark.parametrize(
