@@ -35,7 +35,8 @@ def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
         with console.progress(record, nodes) as progress:
             engines.execute(engine, parameters, record, progress)
         (console.show_json if as_json else console.show_result)(record)
-        if request.deploys == "run" and record.verdict and record.verdict.verdict == "promoted":
+        is_kept = record.verdict and record.verdict.verdict != "promoted"
+        if request.deploys == "run" and record.status == "succeeded" and not is_kept:
             _deploy(request, record)
     return record.exit_status
 

@@ -32,6 +32,10 @@ WHOLE = Range(f"from -{MOST_WHOLE:,} to {MOST_WHOLE:,}", -MOST_WHOLE, MOST_WHOLE
 FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label", "champion": "--identifier"}
 
 
+# tasks that put out a model, and whether it is promoted
+PROMOTING = frozenset({"promote-model", "take-champion"})
+
+
 def takes_table(pipeline: BaseComponent) -> bool:
     """Return whether a pipeline reads the table of --data; parameters of another are its own, whatever their names."""
     return {"source", "fingerprint"} <= (pipeline.component_spec.inputs or {}).keys()
@@ -39,7 +43,7 @@ def takes_table(pipeline: BaseComponent) -> bool:
 
 def promotes(pipeline: BaseComponent) -> bool:
     """Return whether tasks that follow the promotion of a model can be added to a pipeline."""
-    return hasattr(pipeline, "pipeline_func") and "promote-model" in pipeline.pipeline_spec.root.dag.tasks
+    return hasattr(pipeline, "pipeline_func") and not PROMOTING.isdisjoint(pipeline.pipeline_spec.root.dag.tasks)
 
 
 def compile_pipeline(

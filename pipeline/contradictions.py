@@ -103,7 +103,7 @@ TABLE = (
     Row(
         REGISTERING,
         "no promotion",
-        "{} has no effect: the pipeline is no function with a step promote_model. Leave it out.",
+        "{} has no effect: the pipeline is no function that promotes a model. Leave it out.",
     ),
     Row(("--isolated",), "engine vertex", "{} is for the local engine; a service always does so. Leave it out."),
     Row(("--timezone",), "no schedule", "{} is that of --schedule, and none is given. Leave it out."),

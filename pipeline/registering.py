@@ -24,6 +24,7 @@ from kfp.dsl.pipeline_context import Pipeline
 from kfp.dsl.pipeline_task import PipelineTask
 
 from pipeline import profiles, runs, serving
+from pipeline.compiler import PROMOTING
 from pipeline.settings import Settings
 from steps.find_resource import NONE, find_resource
 from steps.package_model import package_model
@@ -61,10 +62,10 @@ class Registration:
 
 
 def registering(pipeline: BaseComponent, registration: Registration, profile: str) -> BaseComponent:
-    """Return a pipeline that registers the model that its promote_model has promoted.
+    """Return a pipeline that registers the model that it has promoted.
 
     Args:
-        pipeline: A pipeline with a task promote-model; its name and its parameters stay.
+        pipeline: A pipeline with a task of PROMOTING; its name and its parameters stay.
         registration: Where to, and how.
         profile: Name of the profile that gives the endpoint its machine.
     """
@@ -72,7 +73,8 @@ def registering(pipeline: BaseComponent, registration: Registration, profile: st
     @functools.wraps(pipeline.pipeline_func)
     def with_registry(*arguments: Any, **parameters: Any) -> None:
         pipeline.pipeline_func(*arguments, **parameters)
-        promoted = Pipeline.get_default_pipeline().tasks["promote-model"]
+        tasks = Pipeline.get_default_pipeline().tasks
+        promoted = next(tasks[name] for name in tasks if name in PROMOTING)
         with dsl.If(promoted.outputs["Output"] == "promoted", name="promoted"):
             model = _register(promoted.outputs["model"], registration)
             if registration.deploys:

@@ -157,6 +157,8 @@ class Request:
         nothing else gives a value.
         """
         known = self.definition.component_spec.inputs or {}
+        if name == "champion" and compiler.promotes(self.definition):
+            return self._takes(name)
         if not self._takes(name) or compiler.takes_table(self.definition):
             return self._takes(name)
         flag = compiler.FLAGS[name].removeprefix("--")

@@ -12,7 +12,7 @@ def promote_model(decides: str, run: str, model: Output[Model], verdict: Output[
     from pathlib import Path
 
     folder = Path(model.path)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.joblib").write_bytes(run.encode())
     (folder / "requirements.txt").write_text("joblib")
     sha256 = hashlib.sha256(run.encode()).hexdigest()

@@ -14,7 +14,7 @@ import sys
 import time
 
 import pytest
-from kfp.dsl import Artifact
+from kfp.dsl import Artifact, Markdown, Model
 
 from pipeline import ROOT, compiler, graph, serving, storage
 from pipeline.check import Failed, NotChecked
@@ -22,7 +22,8 @@ from pipeline.engines import vertex_checks
 from pipeline.engines.vertex_service import Service
 from pipeline.registering import Registration, registering
 from pipeline.settings import settle
-from steps import vertex_api
+from pipeline.tests.promoting import promote_model
+from steps import champions, vertex_api
 from steps.find_resource import find_resource
 from steps.undeploy_former import undeploy_former
 
@@ -124,6 +125,20 @@ def create_endpoint(vertex, tmp_path):
         return operator(vertex, tmp_path, "endpoint.create_endpoint", *payload)
 
     return create
+
+
+def test_champion_is_registered_as_it_is_without_a_training(vertex, local_run, there, artifact):
+    model = artifact(Model)
+    promote_model.python_func("promoted", "20261125T100000-abcd", model, artifact(Markdown))
+    place = "gs://trees/cedars/champion.json"
+    new = champions.made(place, "20261125T100000-abcd", model.uri, model.metadata["sha256"], {}, "by hand")
+    champions.promote(place, new, None)
+    done = local_run("--identifier", "cedars", "--pipeline", f"{ROOT}/pipeline/champion.py:champion", "--register")
+    assert done.status == 0, done.err
+    assert states(done.record)["take-champion"] == "succeeded"
+    (version,), _ = there("cedars")
+    assert version["labels"]["run"] == "20261125t100000-abcd"
+    assert {"name": "MODEL_SHA256", "value": model.metadata["sha256"]} in version["containerSpec"]["env"]
 
 
 @pytest.mark.parametrize(
