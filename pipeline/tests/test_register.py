@@ -127,6 +127,17 @@ def create_endpoint(vertex, tmp_path):
     return create
 
 
+def test_registration_that_the_service_ends_with_an_error_fails_the_run_with_its_words(vertex, run_own, there):
+    error = {"code": 7, "message": "Permission 'artifactregistry.repositories.downloadArtifacts' denied."}
+    vertex.fail("GET", "/operations/", 200, merge={"done": True, "error": error})
+    failed = run_own("--identifier", "rowans", "--register")
+    assert failed.status == 1
+    assert "Error: model-upload failed: " in failed.err
+    assert "'artifactregistry.repositories.downloadArtifacts' denied." in failed.err
+    assert states(failed.record)["promote-model"] == "succeeded"
+    assert there("rowans") == ([], [])
+
+
 def test_champion_is_registered_as_it_is_without_a_training(vertex, local_run, there, artifact):
     model = artifact(Model)
     promote_model.python_func("promoted", "20261125T100000-abcd", model, artifact(Markdown))
