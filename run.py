@@ -7,7 +7,7 @@ if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.defau
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -51,6 +51,11 @@ def run(
     unschedule: Annotated[bool, Flag("--unschedule", help="Remove the schedule.")] = False,
     no_cache: Annotated[bool, Flag("--no-cache", help="Take no task's result from a cache.")] = False,
     isolated: Annotated[bool, Flag("--isolated", help="Run each step here with exactly its own packages.")] = False,
+    register: Annotated[bool, Flag("--register", help="Register the model with Vertex AI, if it is promoted.")] = False,
+    deploy: Annotated[
+        Literal["vertex", "run"] | None,
+        Flag(help="Serve the model, if it is promoted: on an endpoint of Vertex AI, or on Cloud Run."),
+    ] = None,
     quiet: Annotated[bool, Flag("--quiet", help="Show the result only, no progress.")] = False,
     as_json: Annotated[bool, Flag("--json", help="Print run.json on standard output, and nothing else there.")] = False,
     no_wait: Annotated[bool, Flag("--no-wait", help="Return after the submission.")] = False,
@@ -84,7 +89,7 @@ def run(
         for option in context.command.params
         if context.get_parameter_source(option.name).name == "COMMANDLINE"
     }
-    contradictions.refuse(given, contradictions.situations(settings, given))
+    contradictions.refuse(given, contradictions.situations(settings, given) | {f"deploy {deploy}"})
     if name == "local" and pipeline in PIPELINES and not (compile_only or check or isolated):
         # it imports while this process does
         warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
@@ -92,7 +97,7 @@ def run(
     import_kfp()
     from pipeline.request import Request
 
-    request = Request.of(settings, pipeline, assignments or (), no_cache)
+    request = Request.of(settings, pipeline, assignments or (), no_cache, register or deploy == "vertex", deploy)
     contradictions.refuse(given, request.takes_no)
     if compile_only:
         request.compile_for_elsewhere(compile_only)

@@ -7,7 +7,8 @@ if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.defau
 
 import sys
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -133,6 +134,32 @@ def cancel(job: Job, project: Project = None, region: Region = None) -> None:
     engine = _vertex(job, project, region)
     engine.cancel(job)
     typer.echo(texts.printable(f"Asked to cancel {engine.resource_name(job)}"))
+
+
+@app.command()
+def deploy(
+    identifier: Identifier,
+    model: Annotated[
+        str, typer.Argument(help=f"champion, a run ({RUN_NAMES}), or the path or gs:// address of a model.")
+    ] = "champion",
+    to: Annotated[Literal["run"], typer.Option("--to", help="Where: run is Cloud Run.")] = "run",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File of the service; by default in the identifier's folder.")
+    ] = None,
+    project: Project = None,
+    region: Region = None,
+    bucket: Annotated[str | None, typer.Option(help="Bucket that the service takes the model from.")] = None,
+    service_account: Annotated[str | None, typer.Option(help="Account that the service runs as.")] = None,
+) -> None:
+    """Bring a model with all its packages into the bucket, and write the service that serves it on Cloud Run."""
+    from pipeline import console, deploying, models
+    from pipeline.settings import settle
+
+    settings = settle(
+        identifier=identifier, project=project, region=region, bucket=bucket, service_account=service_account
+    )
+    file = output or settings.runs_dir / identifier / deploying.FILE
+    console.show_deployment(*deploying.to_cloud_run(settings, models.find(settings, model), file))
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipeline import RequestError, compiler, console, engines, graph, models, runs, started, storage
+from pipeline import RequestError, StartedError, compiler, console, engines, graph, models, runs, started, storage
 from pipeline import check as checking
 from pipeline.check import Check, Description, Failed
 from pipeline.engines import Engine
@@ -35,7 +35,26 @@ def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
         with console.progress(record, nodes) as progress:
             engines.execute(engine, parameters, record, progress)
         (console.show_json if as_json else console.show_result)(record)
+        is_kept = record.verdict and record.verdict.verdict != "promoted"
+        if request.deploys == "run" and record.status == "succeeded" and not is_kept:
+            _deploy(request, record)
     return record.exit_status
+
+
+def _deploy(request: Request, run: Run) -> None:
+    """Write the service that serves the model of a run.
+
+    Raises:
+        StartedError: it cannot be written; the run has succeeded.
+    """
+    from pipeline import deploying
+
+    try:
+        found = models.of_run(run)
+        console.show_deployment(*deploying.to_cloud_run(request.settings, found, run.folder / deploying.FILE))
+    except RequestError as error:
+        again = f"python -m pipeline deploy {run.identifier} {run.run_id}"
+        raise StartedError(f"the run has succeeded, and its model is not deployed: {error}\nAgain: {again}") from None
 
 
 def schedule(request: Request, engine: Engine) -> int:

@@ -17,6 +17,7 @@ from kfp.dsl.base_component import BaseComponent
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, PipelineTaskSpec
 
 from pipeline import RequestError, profiles
+from pipeline.graph import GOOGLE_IMAGE
 from pipeline.loading import load as load  # a pipeline, by its name
 from pipeline.parameters import Range, range_of
 from pipeline.texts import printable, shortened
@@ -31,9 +32,18 @@ WHOLE = Range(f"from -{MOST_WHOLE:,} to {MOST_WHOLE:,}", -MOST_WHOLE, MOST_WHOLE
 FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label", "champion": "--identifier"}
 
 
+# tasks that put out a model, and whether it is promoted
+PROMOTING = frozenset({"promote-model", "take-champion"})
+
+
 def takes_table(pipeline: BaseComponent) -> bool:
     """Return whether a pipeline reads the table of --data; parameters of another are its own, whatever their names."""
     return {"source", "fingerprint"} <= (pipeline.component_spec.inputs or {}).keys()
+
+
+def promotes(pipeline: BaseComponent) -> bool:
+    """Return whether tasks that follow the promotion of a model can be added to a pipeline."""
+    return hasattr(pipeline, "pipeline_func") and not PROMOTING.isdisjoint(pipeline.pipeline_spec.root.dag.tasks)
 
 
 def compile_pipeline(
@@ -124,7 +134,7 @@ def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str) -> str:
 def _set_machines(spec: PipelineSpec, profile: str) -> None:
     """Give each task the machine and the retries of a profile, where the pipeline does not ask for others."""
     for label, executor in spec.deployment_spec["executors"].items():
-        if "container" in executor:
+        if "container" in executor and not executor["container"]["image"].startswith(GOOGLE_IMAGE):
             machine = profiles.machine(profile, label.removeprefix("exec-"))
             asked = json_format.MessageToDict(executor["container"]).get("resources", {})
             # the numbers are the same for services older than the texts

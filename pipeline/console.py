@@ -271,6 +271,12 @@ def show_champion(champion: Champion, former: Champion | None, said: str = "befo
     result_console.print(f"{said:<9} {former.run if former else 'none'}")
 
 
+def show_deployment(file: Path, command: str) -> None:
+    """Show the file of a service and the command that starts it."""
+    show(f"service {near(file)}\nStart it with:")
+    result_console.print(command, soft_wrap=True)
+
+
 def show_json(run: Run) -> None:
     """Print run.json; what failed is told on standard error."""
     show_failures(run)

@@ -25,6 +25,7 @@ class Row:
 NOTHING_RUNS = ("--check", "--compile-only", "--schedule", "--unschedule")
 OF_RUNS = ("--no-wait", "--experiment", "--isolated")
 OF_SERVICE = ("--no-wait", "--experiment", "--service-account", "--timezone")
+REGISTERING = ("--register", "--deploy")
 OF_JOBS = ("--project", "--region", "--bucket")
 TABLE = (
     *(
@@ -42,12 +43,22 @@ TABLE = (
         "--compile-only only writes a spec: it does not go with {}. Give one of them.",
     ),
     Row(
-        (*OF_RUNS, "--data", "--quiet", "--service-account", "--region"),
+        (*OF_RUNS, "--data", "--quiet", "--service-account"),
         "--compile-only",
         "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
     ),
     Row(
+        ("--region",),
+        "a spec that registers nothing",
+        "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
+    ),
+    Row(
         (*OF_RUNS, "--set", "--data", "--label", "--no-cache", "--profile", "--service-account"),
+        "--unschedule",
+        "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
+    ),
+    Row(
+        REGISTERING,
         "--unschedule",
         "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
     ),
@@ -78,6 +89,22 @@ TABLE = (
         "machines that are not chosen",
         "{} is for the machines of a service; here there is one. Leave it out, or give --engine vertex.",
     ),
+    Row(
+        REGISTERING,
+        "engine local",
+        "{} needs --engine vertex. A model that was trained here goes to Cloud Run by: python -m pipeline deploy",
+    ),
+    Row(
+        ("--no-wait", "--schedule", "--compile-only", "--json"),
+        "deploy run",
+        "--deploy run writes a service at the run's end: it does not go with {}. Leave it out, or deploy afterwards: "
+        "python -m pipeline deploy IDENTIFIER",
+    ),
+    Row(
+        REGISTERING,
+        "no promotion",
+        "{} has no effect: the pipeline is no function that promotes a model. Leave it out.",
+    ),
     Row(("--isolated",), "engine vertex", "{} is for the local engine; a service always does so. Leave it out."),
     Row(("--timezone",), "no schedule", "{} is that of --schedule, and none is given. Leave it out."),
     Row(("--data",), "no table", "{} has no effect: the pipeline has no parameter source. Leave it out."),
@@ -106,6 +133,8 @@ def situations(settings: "Settings", given: Collection[str]) -> set[str]:
     """Return what is true of a command before its pipeline is known, as the table names it."""
     engine, _ = settings.chosen_engine()
     found = {f"engine {engine}"}
+    if "--compile-only" in given and not {*REGISTERING} & {*given}:
+        found.add("a spec that registers nothing")
     if engine == "local" and "--compile-only" not in given and settings.profile != "auto":
         found.add("machines that are not chosen")
     if settings.schedule is None:

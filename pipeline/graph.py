@@ -15,6 +15,8 @@ from typing_extensions import TypedDict
 from pipeline import RequestError, files
 from steps.shipping import shipped_files
 
+# a service does itself what a container of this image asks it for: it starts none, on no machine of ours
+GOOGLE_IMAGE = "gcr.io/ml-pipeline/google-cloud-pipeline-components:"
 FUNCTION_FLAG = "--function_to_execute"  # before its name, among the arguments of a lightweight component
 MAX_NODES = 1_000_000  # values of a spec, each alias counted: a few lines of aliases can stand for billions
 MAX_TASKS = 100_000
@@ -213,6 +215,11 @@ def _in_order(tasks: dict[str, Any]) -> dict[str, Any]:
         sorter.done(*ready)
         ordered |= {name: tasks[name] for name in ready}
     return ordered
+
+
+def registers(spec: dict[str, Any]) -> bool:
+    """Return whether the tasks of --register are in a spec."""
+    return "exec-package-model" in spec["deploymentSpec"]["executors"]
 
 
 def nodes(spec: dict[str, Any]) -> list[Node]:

@@ -44,3 +44,10 @@ def machine(profile: str, step: str) -> Machine:
 def retries(step: str) -> int:
     """Return how often a step is tried again when its task fails."""
     return 0 if step in NOT_RETRIED else RETRIES
+
+
+def machine_type(profile: str) -> str:
+    """Return the type of the machines that an endpoint runs a model on in a profile."""
+    found = machine(profile, "")
+    family = "highmem" if found.memory_gb // found.cpus > 4 else "standard"
+    return f"e2-{family}-{found.cpus}"

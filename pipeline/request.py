@@ -24,10 +24,18 @@ class Request:
     definition: BaseComponent
     given: dict[str, Any]  # values of --set
     caching: bool  # whether tasks may take their results from a cache
+    registers: bool = False  # whether a model that is promoted is registered with Vertex AI
+    deploys: str | None = None  # where such a model is served then: vertex or run
 
     @classmethod
     def of(
-        cls, settings: Settings, pipeline: str, assignments: Sequence[str] = (), no_cache: bool = False
+        cls,
+        settings: Settings,
+        pipeline: str,
+        assignments: Sequence[str] = (),
+        no_cache: bool = False,
+        registers: bool = False,
+        deploys: str | None = None,
     ) -> "Request":
         """Make the request of a command.
 
@@ -36,6 +44,8 @@ class Request:
             pipeline: Name of the pipeline, or its path.
             assignments: What --set was given, each as KEY=VALUE.
             no_cache: Whether no task may take its result from a cache; a schedule, too, reads its data anew each time.
+            registers: Whether a model that is promoted is registered with Vertex AI.
+            deploys: Where such a model is served then: vertex, run, or None for nowhere.
 
         Raises:
             RequestError: there is no such pipeline, or an assignment does not fit it.
@@ -46,7 +56,7 @@ class Request:
             if compiler.FLAGS[name].removeprefix("--") in settings.model_fields_set:
                 raise RequestError(f"{name} is given by {compiler.FLAGS[name]} and by --set. Leave one out.")
         caching = not (no_cache or settings.schedule)
-        return cls(settings, loading.full_name(pipeline), definition, given, caching)
+        return cls(settings, loading.full_name(pipeline), definition, given, caching, registers, deploys)
 
     @cached_property
     def source(self) -> Source:
@@ -102,19 +112,36 @@ class Request:
     def compile(self) -> str:
         """Return the spec that the engine runs, as YAML."""
         engine, _ = self.settings.chosen_engine()
-        return compiler.compiled(self.definition, engine, self.profile[0], caching=self.caching)
+        profile, _ = self.profile
+        return compiler.compiled(self._registering(profile), engine, profile, caching=self.caching)
 
     def compile_for_elsewhere(self, path: Path) -> None:
         """Write a spec whose defaults are the values that were given; of what size its data will be is not known."""
         engine, _ = self.settings.chosen_engine()
         profile, _ = profiles.choose(self.settings.profile, n_bytes=0)
         defaults = self.given | self._of_flags()
-        compiler.compile_pipeline(self.definition, path, engine, profile, caching=self.caching, defaults=defaults)
+        if self.registers:  # what is promoted, and so there is a champion to compare with
+            self.settings.require("bucket")
+            defaults |= self._of_flags(champion=models.champion_place(self.settings))
+        pipeline = self._registering(profile)
+        compiler.compile_pipeline(pipeline, path, engine, profile, caching=self.caching, defaults=defaults)
+
+    def _registering(self, profile: str) -> BaseComponent:
+        """Return the pipeline, with the tasks that register its model where that was asked for."""
+        if not self.registers:
+            return self.definition
+        self.settings.require("identifier", "project", "region")
+        if self.deploys == "vertex" and not self.settings.image_of_vertex:
+            raise RequestError("--deploy vertex needs an image to serve in, and serving_image is none. Set another.")
+        from pipeline.registering import Registration, registering
+
+        return registering(self.definition, Registration.of(self.settings, deploys=self.deploys == "vertex"), profile)
 
     @property
     def takes_no(self) -> set[str]:
         """What the pipeline takes none of, as the table of contradictions names it."""
-        return {f"no {what}" for what, name in (("table", "source"), ("label", "label")) if not self._takes(name)}
+        found = {f"no {what}" for what, name in (("table", "source"), ("label", "label")) if not self._takes(name)}
+        return found if compiler.promotes(self.definition) else found | {"no promotion"}
 
     def _takes(self, name: str) -> bool:
         return name in (self.definition.component_spec.inputs or {})
@@ -130,6 +157,8 @@ class Request:
         nothing else gives a value.
         """
         known = self.definition.component_spec.inputs or {}
+        if name == "champion" and compiler.promotes(self.definition):
+            return self._takes(name)
         if not self._takes(name) or compiler.takes_table(self.definition):
             return self._takes(name)
         flag = compiler.FLAGS[name].removeprefix("--")

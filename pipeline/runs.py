@@ -395,7 +395,7 @@ def new(runs_dir: Path, identifier: str, **fields: Any) -> Run:
         identifier=identifier,
         run_id=run_folders.id_of(started),
         started=started,
-        git=_git(),
+        git=git_state(),
         versions={"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in PACKAGES},
         **fields,
@@ -528,7 +528,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _git() -> Git:
+def git_state() -> Git:
     """Return the commit of the checkout and whether it has changes; None where it is no git checkout."""
     try:
         answers = [

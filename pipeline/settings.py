@@ -15,7 +15,9 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from pipeline import ROOT, RequestError, files
 from pipeline.profiles import PROFILES
 from pipeline.texts import printable, shortened
+from steps.environment import BASE_IMAGE
 
+NO_IMAGE = "none"  # models are registered without a container that serves them
 PYPROJECT = ROOT / "pyproject.toml"
 
 
@@ -54,6 +56,14 @@ def _bucket(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
         raise ValueError("expected the name of a bucket, with or without gs://")
     return name
+
+
+def _image(value: str) -> str:
+    if value != NO_IMAGE and not re.fullmatch(r"[a-z0-9][\w.:/-]*[:@][\w.:-]+", value, re.ASCII):
+        raise ValueError(
+            "expected the place of a container image with its tag, as docker.io/library/python:3.11, or none"
+        )
+    return value
 
 
 def _api_endpoint(value: str) -> str:
@@ -104,6 +114,7 @@ class Settings(BaseSettings):
     region: Annotated[str, AfterValidator(_name)] | None = _google("REGION")
     bucket: Annotated[str, AfterValidator(_bucket)] | None = None
     service_account: Annotated[str, AfterValidator(_name)] | None = None
+    serving_image: Annotated[str, AfterValidator(_image)] | None = None
     api_endpoint: Annotated[str, AfterValidator(_api_endpoint)] | None = None
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
@@ -117,6 +128,20 @@ class Settings(BaseSettings):
         if self.project and self.bucket:
             return "vertex", f"project {self.project} and bucket {self.bucket} are set"
         return "local", "no project and bucket are set"
+
+    @property
+    def image_of_vertex(self) -> str:
+        """The image that Vertex AI serves a model in, "" for none: it takes those of Artifact Registry only."""
+        if self.serving_image == NO_IMAGE:
+            return ""
+        remote = f"{self.region}-docker.pkg.dev/{(self.project or '').replace(':', '/')}/docker-hub"
+        return self.serving_image or f"{remote}/library/{BASE_IMAGE}"
+
+    @property
+    def address_of_vertex(self) -> str:
+        """The address of Vertex AI in the region."""
+        endpoint = self.api_endpoint or f"{self.region}-aiplatform.googleapis.com"
+        return endpoint if "://" in endpoint else f"https://{endpoint}"
 
     def require(self, *names: str) -> None:
         """Check that settings are there.

@@ -115,7 +115,7 @@ class VertexEngine:
         return [
             make("names", lambda: check.of_names(*names)),
             Check("data", "passed", source.description),  # it was found, or there would be no source
-            *vertex_checks.online(self.service),
+            *vertex_checks.online(self.service, registers=graph.registers(spec)),
         ]
 
     # a run

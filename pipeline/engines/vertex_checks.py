@@ -1,5 +1,6 @@
 """The checks of a submission to Vertex AI that need credentials and a network; what mends a failed one is a command."""
 
+import re
 from collections.abc import Callable
 
 import requests
@@ -10,11 +11,21 @@ from pipeline import RequestError, storage
 from pipeline.check import Check, Failed, NotChecked, make
 from pipeline.engines.vertex_service import LOGIN, PASSING, Service, first_line, forbidden
 
+# of Artifact Registry: LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/NAME, a project of a domain being DOMAIN/ID
+IMAGE = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/((?:[a-z][\w-]*\.[\w.-]+/)?[^/]+)/([^/]+)/.+")
 
-def online(service: Service) -> list[Check]:
-    """Check that there are credentials that work, and with them the API, the bucket and the service account."""
+
+def online(service: Service, *, registers: bool = False) -> list[Check]:
+    """Check that there are credentials that work, and with them the API, the bucket and the service account.
+
+    Args:
+        service: The service.
+        registers: Whether a model is registered, which takes the registry and the image that it is served in, too.
+    """
     made = make("credentials", lambda: _told(credentials, service))
     checks = {"api": api_is_on, f"bucket {service.settings.bucket}": bucket, "service account": service_account}
+    if registers:
+        checks |= {"registry": registry, "serving image": serving_image}
     if made.state == "failed":
         return [made, *(Check(name, "not checked", "it takes credentials that work") for name in checks)]
     return [made, *(make(name, lambda check=check: _told(check, service)) for name, check in checks.items())]
@@ -110,6 +121,53 @@ def service_account(service: Service) -> str:
         return f"{account} may be used"
     grant = f"gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU"
     raise Failed(f"you may not use {account}. Ask for: {grant} --role=roles/iam.serviceAccountUser")
+
+
+def registry(service: Service) -> str:
+    """Check that models can be listed; whether the tasks' account may upload one cannot be asked."""
+    _get(service, f"{service.settings.address_of_vertex}/v1/{service.parent}/models?pageSize=1", "list models")
+    return "it answers; the tasks' account needs roles/aiplatform.user, as for the job"
+
+
+def serving_image(service: Service) -> str:
+    image = service.settings.image_of_vertex
+    if not image:
+        return "none: what is registered has no container, and is not to be deployed"
+    place = IMAGE.fullmatch(image)
+    if not place:
+        raise Failed(
+            f"Vertex AI takes images of Artifact Registry only, not {image}. Name one there: serving_image under "
+            "[tool.covertype] in pyproject.toml, or COVERTYPE_SERVING_IMAGE."
+        )
+    location, project, repository = place[1], place[2].replace("/", ":"), place[3]
+    base = service.settings.api_endpoint if service.is_local else "https://artifactregistry.googleapis.com"
+    url = f"{base}/v1/projects/{project}/locations/{location}/repositories/{repository}"
+    try:
+        _get(service, url, "look at the repository of the image")
+    except requests.HTTPError as error:
+        status = error.response.status_code
+        if status == 404 and not service.settings.serving_image:
+            create = f"gcloud artifacts repositories create {repository} --location={location} --project={project}"
+            raise Failed(
+                f"there is no repository {repository}, which fetches it from Docker Hub. Make it: {create} "
+                "--repository-format=docker --mode=remote-repository --remote-docker-repo=docker-hub"
+            ) from None
+        if status == 404:
+            raise Failed(f"there is no repository {repository} in {location} of {project} for {image}") from None
+        if "SERVICE_DISABLED" in error.response.text:
+            command = f"gcloud services enable artifactregistry.googleapis.com --project={project}"
+            raise Failed(f"Artifact Registry is off. Turn it on: {command}") from None
+        raise NotChecked(f"{image}: its repository cannot be looked at: {first_line(error)}") from None
+    return f"{image}; its repository is there"
+
+
+def _get(service: Service, url: str, what: str) -> None:
+    """Ask for what a service has.
+
+    Raises:
+        HTTPError: it says no.
+    """
+    service.retried(what, lambda: service.session.get(url, timeout=30).raise_for_status())
 
 
 def _permissions(reply: requests.Response) -> list[str]:

@@ -22,11 +22,15 @@ VALUES = {
     "--region": "us-central1",
     "--bucket": "trees",
     "--service-account": "a@b",
+    "--deploy": "vertex",
 }
 SITUATIONS = {  # what brings each about that is no option itself
     "engine local": ("--engine", "local"),
     "machines that are not chosen": ("--engine", "local"),
     "engine vertex": ("--engine", "vertex"),
+    "deploy run": ("--engine", "vertex", "--deploy", "run"),
+    "a spec that registers nothing": ("--compile-only", "spec.yaml"),
+    "no promotion": ("--engine", "vertex", "--pipeline", "own.py:own"),
     "no schedule": ("--engine", "vertex"),
     "no table": ("--pipeline", "own.py:own"),
     "no label": ("--pipeline", "own.py:own"),

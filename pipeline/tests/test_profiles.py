@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from pipeline import profiles
@@ -20,6 +22,14 @@ def test_machines_are_within_the_limits_of_the_service(profile):
         machine = profiles.machine(profile, step)
         assert 1 <= machine.cpus <= 96
         assert 1 <= machine.memory_gb <= 624
+
+
+@pytest.mark.parametrize("profile", profiles.PROFILES)
+def test_endpoint_has_a_machine_of_the_size_of_the_steps(profile):
+    machine = profiles.machine(profile, "")
+    family, cpus = re.fullmatch(r"e2-(standard|highmem)-(2|4|8|16)", profiles.machine_type(profile)).groups()
+    assert int(cpus) == machine.cpus
+    assert int(cpus) * {"standard": 4, "highmem": 8}[family] == machine.memory_gb
 
 
 def test_steps_that_a_bad_argument_fails_in_are_not_tried_again():

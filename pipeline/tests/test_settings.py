@@ -152,3 +152,20 @@ def test_folder_of_runs_is_a_whole_path(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COVERTYPE_RUNS_DIR", "some/../runs")
     assert settings.settle().runs_dir == tmp_path / "runs"
+
+
+def test_image_of_vertex_is_the_one_of_docker_hub_through_the_project_s_own_repository(monkeypatch):
+    settled = settings.settle(project="example.com:trees", region="europe-west4")
+    assert settled.image_of_vertex == "europe-west4-docker.pkg.dev/example.com/trees/docker-hub/library/python:3.11"
+    assert settled.address_of_vertex == "https://europe-west4-aiplatform.googleapis.com"
+    monkeypatch.setenv("COVERTYPE_SERVING_IMAGE", "us-docker.pkg.dev/p/own/python@sha256:0a1b")
+    assert settings.settle().image_of_vertex == "us-docker.pkg.dev/p/own/python@sha256:0a1b"
+    monkeypatch.setenv("COVERTYPE_SERVING_IMAGE", "none")
+    assert settings.settle().image_of_vertex == ""
+
+
+@pytest.mark.parametrize("image", ["python", "Python:3.11", "a b:1", "-x:1", "x:1\n"])
+def test_what_is_no_image_is_told(monkeypatch, image):
+    monkeypatch.setenv("COVERTYPE_SERVING_IMAGE", image)
+    with pytest.raises(RequestError, match=r"COVERTYPE_SERVING_IMAGE .*: expected the place of a container image with"):
+        settings.settle()

@@ -35,16 +35,20 @@ from urllib.parse import parse_qs, urlsplit
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.protobuf import json_format
+from kfp.local import placeholder_utils
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from pipeline import ROOT
 from pipeline.engines import warm
-from pipeline.engines.interpreter import ARTIFACTS, SKIPPED, SUCCEEDED, Command, Ended
+from pipeline.engines.interpreter import ARTIFACTS, SKIPPED, SUCCEEDED, Command, Ended, Job
 from pipeline.engines.interpreter import run as run_graph
 from pipeline.engines.local import Tasks
+from pipeline.graph import GOOGLE_IMAGE
 from pipeline.runs import Run, Task
+from pipeline.tests.vertex_registry import PROJECT_NUMBER, Refusal, Registry, check_labels
+from pipeline.tests.vertex_registry import check as _check
+from pipeline.tests.wheels import empty_wheels
 
-PROJECT_NUMBER = "123456789012"  # replies name projects by number, whatever the request said
 REGIONS = ("us-central1", "europe-west1")
 STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 STATUS |= {409: "ALREADY_EXISTS", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
@@ -60,15 +64,13 @@ JOB_FAILED = (
     "{}; Job (project_id = {}, job_id = {number}) is failed due to the above error.; Failed to handle the job: "
     f"{{{{project_number = {PROJECT_NUMBER}, job_id = {{number}}}}}}"
 )
+# what the interpreter is shown in the place of one of Google's own operators, which it does not run
+STAND_IN = {
+    "image": "python:3.11",
+    "command": ["python", "-c", "kfp.dsl.executor_main", "pass"],
+    "args": ["--executor_input", "{{$}}", "--function_to_execute", "operator"],
+}
 _LOCK = threading.RLock()  # of all that replies show
-
-
-class Refusal(Exception):
-    """A request that the service answers with an error."""
-
-    def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
 
 
 class VertexServer:
@@ -138,7 +140,7 @@ class _Job(Tasks):
         self._spec = _checked_spec(body)
         self._dags = (self._spec.root.dag, *(component.dag for component in self._spec.components.values()))
         self._folder = service.folder / job_id
-        self._client = service.client
+        self._client, self._service = service.client, service
         nothing = lambda *_: None  # noqa: E731
         record = SimpleNamespace(
             folder=self._folder,
@@ -152,6 +154,7 @@ class _Job(Tasks):
         self._parent = f"projects/{PROJECT_NUMBER}/locations/{location}"
         self._details: dict[str, dict[str, Any]] = {}  # by place, like for-loop-1-iteration-0/train-model
         self._logs: dict[str, Path] = {}  # by the number of the custom job
+        self._google: dict[str, list[str]] = {}  # the commands of Google's own operators, by their steps
         self.reply = body | {
             "name": f"{self._parent}/pipelineJobs/{job_id}",
             "labels": body.get("labels", {}) | {"vertex-ai-pipelines-run-billing-id": self._number},
@@ -188,11 +191,21 @@ class _Job(Tasks):
             for task in component.get("dag", {}).get("tasks", {}).values():
                 if task.get("retryPolicy", {}).get("backoffDuration") == "60s":
                     del task["retryPolicy"]  # a profile's: a step that fails is to fail at once
+        for label, executor in spec["deploymentSpec"]["executors"].items():
+            container = executor.get("container", {})
+            if container.get("image", "").startswith(GOOGLE_IMAGE):
+                self._google[label.removeprefix("exec-")] = [*container["command"], *container["args"]]
+                executor["container"] = STAND_IN
         try:
-            parameters = {name: self._mounted(value) for name, value in self._parameters.items()}
+            # champion.json is no file of the mount: it is read and written as an object
+            parameters = {
+                name: value if name == "champion" else self._mounted(value) for name, value in self._parameters.items()
+            }
             executors = self._spec.deployment_spec["executors"].values()
-            warm.preload(executor["container"]["command"][-1] for executor in executors if "container" in executor)
-            how = run_graph(spec, parameters, self._folder, self)
+            sources = [executor["container"]["command"][-1] for executor in executors if "container" in executor]
+            warm.preload(source for source in sources if not source.startswith("google_cloud"))
+            names = Job(self._folder.name, self.reply["name"], self._number, str(self._folder), _now())
+            how = run_graph(spec, parameters, self._folder, self, job=names)
             succeeded = how.state == SUCCEEDED
             self._finish("SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED")
         except Exception as error:
@@ -222,6 +235,26 @@ class _Job(Tasks):
             }
             self._logs[detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]] = self._run.log(task)
         return super().execute(task, command, width)
+
+    def _process(self, work: Any, command: Command) -> tuple[int, str]:
+        """Run a task, one of Google's own operators with its own code."""
+        if command.step not in self._google:
+            return super()._process(work, command)
+        given = json.loads(json.dumps(command.executor_input))
+        for listed in given["inputs"].get("artifacts", {}).values():
+            for artifact in listed["artifacts"]:
+                artifact["uri"] = self._address(artifact["uri"])
+        names = (self.reply["name"].rpartition("/")[2], command.step, str(self._folder), self._number)
+        resolved = placeholder_utils.replace_placeholders(self._google[command.step], given, *names)
+        module = resolved.index("-m") + 1
+        asked = [sys.executable, "-m", "pipeline.tests.google_task", self._service.url, *resolved[module:]]
+        labels = json.dumps({"vertex-ai-pipelines-run-billing-id": self._number})
+        environment = os.environ | {"VERTEX_AI_PIPELINES_RUN_LABELS": labels}
+        with (
+            open(work.log, "ab") as log,
+            self._watched(subprocess.Popen(asked, cwd=ROOT, env=environment, stdout=log, stderr=log)) as process,
+        ):
+            return process.wait(), ""
 
     def ended(self, task: Task, how: Ended) -> None:
         artifacts = {
@@ -357,6 +390,8 @@ class _Service:
         self.client = storage.Client(project="any", credentials=AnonymousCredentials(), client_options=options)
         self.requests: list[tuple[str, str, Any]] = []
         self.faults: list[dict[str, Any]] = []
+        self.url = ""  # the server's own, where Google's operators ask
+        self.registry = Registry(self.client, _now)
         self._jobs: dict[tuple[str, str], _Job] = {}
         self._schedules: dict[tuple[str, str], dict[str, Any]] = {}
         self._waiting: queue.Queue[_Job | None] = queue.Queue()
@@ -421,6 +456,8 @@ class _Service:
             (custom_job,) = re.findall(r'job_id="(\d+)"', body["filter"])
             lines = [line for job in self._jobs.values() for line in job.log_lines(custom_job)]
             return {"entries": [{"textPayload": line} for line in lines[::-1][: body["pageSize"]]]}
+        if (reply := self.registry.answer(method, url.path, query, body)) is not None:
+            return reply
         pattern = r"/v1/projects/([^/]+)/locations/([^/]+)/(pipelineJobs|schedules)(?:/([^/:]+))?(?::(\w+))?"
         parts = re.fullmatch(pattern, url.path)
         if not parts:
@@ -492,17 +529,10 @@ def _listed(kind: str, items: list[Any], query: dict[str, str]) -> dict[str, Any
     return {kind: found[start : start + size]} | following
 
 
-def _check(holds: Any, field: str, message: str) -> None:
-    if not holds:
-        raise Refusal(400, f"List of found errors:\t1.Field: {field}; Message: {message}\t")
-
-
 def _checked_spec(body: dict[str, Any]) -> PipelineSpec:
     """Return the spec of a job, if the service would take what the job says."""
     _check(len(body.get("displayName", "")) <= 128, "display_name", "The length must be at most 128.")
-    for key, value in body.get("labels", {}).items():
-        valid = re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch(r"[a-z0-9_-]{0,63}", value)
-        _check(valid, "labels", f"Label {key!r}: {value!r} does not conform to the requirements for labels.")
+    check_labels(body.get("labels", {}))
     runtime = body.get("runtimeConfig", {})
     directory = runtime.get("gcsOutputDirectory", "")
     _check(re.match("gs://[^/]+", directory), "runtime_config", f"Invalid output directory: {directory!r}.")
@@ -681,9 +711,12 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # for the tasks
+    os.environ |= {"STORAGE_EMULATOR_HOST": arguments.storage} | empty_wheels(arguments.folder / "wheels")
     service = _Service(arguments.folder, arguments.storage)
     http = ThreadingHTTPServer(("127.0.0.1", arguments.port), type("Handler", (_Handler,), {"service": service}))
-    print(f"http://127.0.0.1:{http.server_port}", flush=True)
+    service.url = f"http://127.0.0.1:{http.server_port}"
+    print(service.url, flush=True)
     try:
         http.serve_forever()
     finally:
