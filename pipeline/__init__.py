@@ -14,7 +14,7 @@ OWN_FOLDERS = [ROOT]  # those that the user's own Python lies below; that of a p
 os.environ.setdefault("SKB_DATA_DIRECTORY", str(ROOT))
 
 # pipeline functions by name, as module:function, so that naming them imports none of them
-PIPELINES = {"training": "pipeline.training:training"}
+PIPELINES = {"training": "pipeline.training:training", "prediction": "pipeline.prediction:prediction"}
 
 
 def import_kfp() -> None:

@@ -25,7 +25,7 @@ UP_TO_BYTES = {"small": GB // 5, "standard": 2 * GB}
 # a machine may be taken away at any time; what is wrong with the data or an argument shows in these first steps,
 # which are short, and trying them again would only delay the message
 RETRIES = 2
-NOT_RETRIED = ("prepare-data", "split-data")
+NOT_RETRIED = ("prepare-data", "split-data", "read-rows", "check-rows", "stop-on-drift")
 
 
 def choose(profile: str, n_bytes: int) -> tuple[str, str]:

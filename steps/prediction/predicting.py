@@ -1,0 +1,138 @@
+"""Stream rows through a model: their classes, probabilities and margins, as Parquet or CSV, in their order."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv, dataset, parquet
+from sklearn.pipeline import Pipeline
+
+from steps.cells import category_of
+from steps.evaluation.measures import class_f1
+from steps.prediction.rows import blocks, frame_of
+from steps.raw_rows import distinct_names
+from steps.tables.types import label_column
+
+
+@dataclass
+class Predicted:
+    """What came of rows that were predicted."""
+
+    classes: list[str]  # names of the classes
+    class_rows: np.ndarray  # rows that were predicted as each
+    labels: list[np.ndarray] = field(default_factory=list)  # codes of the true classes, -1 for one that is not known
+    predictions: list[np.ndarray] = field(default_factory=list)  # codes of the same rows' predicted classes
+
+    @property
+    def rows(self) -> int:
+        """How many rows were predicted."""
+        return int(self.class_rows.sum())
+
+    @property
+    def class_mix(self) -> dict[str, float]:
+        """Share of the rows that were predicted as each class."""
+        return dict(zip(self.classes, (self.class_rows / max(1, self.rows)).tolist(), strict=True))
+
+    def figures(self) -> dict[str, float]:
+        """Return accuracy and macro_f1 as evaluate_model has them, and labelled_rows; none where no label came along."""
+        if not any(map(len, self.labels)):
+            return {}
+        true, predicted = np.concatenate(self.labels), np.concatenate(self.predictions)
+        f1 = class_f1(true, predicted, len(self.classes))
+        macro_f1 = 0.0 if np.isnan(f1).all() else float(np.nanmean(f1))
+        return {"accuracy": float((true == predicted).mean()), "macro_f1": macro_f1, "labelled_rows": len(true)}
+
+
+def predict(
+    model: Pipeline,
+    rows: dataset.Dataset,
+    path: str,
+    keep: Sequence[str] = (),
+    label: str | None = None,
+    as_csv: bool = False,
+    progress: Callable[[int], None] = lambda n_rows: None,
+) -> Predicted:
+    """Predict the rows of a table, in blocks, and write one row for each.
+
+    Args:
+        model: The model.
+        rows: The table, with its columns.
+        path: File to write: of each row the columns that are kept, class, probability_… of each class, and margin, the
+            difference of the two highest probabilities. A name that a kept column has gets an underscore.
+        keep: Names of columns to keep.
+        label: Name of the column of true classes, where there is one; None for none.
+        as_csv: Whether to write CSV, otherwise Parquet.
+        progress: Is told how many rows are done, after each block.
+
+    Raises:
+        ValueError: a column to keep is not there, or cannot be written as CSV.
+    """
+    keep = [*dict.fromkeys(keep)]
+    there = rows.schema.names
+    missing = [name for name in keep if name not in there]
+    if missing:
+        raise ValueError(f"keep: the table has no column {missing[0]!r}. It has {', '.join(map(repr, there[:20]))}.")
+    classes = pd.Index(model.classes_)
+    names = [str(name) for name in classes]
+    own = distinct_names(["class", *(f"probability_{name}" for name in names), "margin"], tuple(keep))
+    codes_of = {category_of(name): code for code, name in enumerate(classes.tolist())}
+    predicted = Predicted(names, np.zeros(len(names), int))
+    read = [*dict.fromkeys([*model[0].columns, *keep, *([] if label is None else [label])])]
+    writer, of_classes = None, pa.array(classes.tolist())
+    try:
+        for block in blocks(rows, read):
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # a check before has told it
+                probabilities = model.predict_proba(frame_of(block, model))
+            codes = probabilities.argmax(axis=1)
+            predicted.class_rows += np.bincount(codes, minlength=len(names))
+            if label is not None:
+                true = _codes(label_column(block.column(label)), codes_of)
+                predicted.labels.append(true[true > -2])
+                predicted.predictions.append(codes[true > -2].astype(np.int32))
+            written = pa.table(
+                [
+                    *(_kept(block.column(name), as_csv) for name in keep),
+                    of_classes.take(pa.array(codes)),
+                    *probabilities.T,
+                    _margin(probabilities),
+                ],
+                [*keep, *own],
+            )
+            if writer is None:
+                writer = (csv.CSVWriter if as_csv else parquet.ParquetWriter)(path, written.schema)
+            writer.write_table(written)
+            progress(predicted.rows)
+    except pa.ArrowException as error:
+        raise ValueError(f"The predictions cannot be written: {str(error).splitlines()[0][:200]}.") from None
+    finally:
+        if writer is not None:
+            writer.close()
+    return predicted
+
+
+def _margin(probabilities: np.ndarray) -> np.ndarray:
+    if probabilities.shape[1] < 2:
+        return probabilities[:, 0]
+    highest = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return highest[:, 1] - highest[:, 0]
+
+
+def _codes(labels: pa.ChunkedArray, codes_of: dict[object, int]) -> np.ndarray:
+    """Return the codes of labels: -1 for a class that the model does not know, -2 for none."""
+    encoded = labels.combine_chunks().dictionary_encode() if not pa.types.is_dictionary(labels.type) else None
+    encoded = labels.unify_dictionaries().combine_chunks() if encoded is None else encoded
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    categories = map(category_of, encoded.dictionary.to_pylist())
+    codes = np.array([-2 if name is None else codes_of.get(name, -1) for name in categories] + [-2], np.int32)
+    return codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()]
+
+
+def _kept(values: pa.ChunkedArray, as_csv: bool) -> pa.ChunkedArray:
+    """Return a column as it is written: CSV knows no categories and no durations."""
+    if pa.types.is_dictionary(values.type):
+        return values.cast(values.type.value_type)
+    return values.cast(pa.string()) if as_csv and pa.types.is_duration(values.type) else values
