@@ -36,6 +36,14 @@ def run(
         ),
     ] = None,
     label: Annotated[str | None, Flag(help="Column that holds the classes; Cover_Type by default.")] = None,
+    model: Annotated[
+        str | None,
+        Flag(
+            metavar="MODEL",
+            help="Model that a prediction uses: champion (the default), latest, previous, the id of a run, or the path "
+            "or gs://… address of a model's folder.",
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None, Flag("--set", metavar="KEY=VALUE", help="Pipeline parameter; may be repeated.")
     ] = None,
@@ -95,9 +103,11 @@ def run(
         warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
 
     import_kfp()
+    from pipeline.models import CHAMPION
     from pipeline.request import Request
 
-    request = Request.of(settings, pipeline, assignments or (), no_cache, register or deploy == "vertex", deploy)
+    registers = register or deploy == "vertex"
+    request = Request.of(settings, pipeline, assignments or (), no_cache, registers, deploy, model or CHAMPION)
     contradictions.refuse(given, request.takes_no)
     if compile_only:
         request.compile_for_elsewhere(compile_only)

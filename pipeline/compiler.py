@@ -30,6 +30,7 @@ WHOLE = Range(f"from -{MOST_WHOLE:,} to {MOST_WHOLE:,}", -MOST_WHOLE, MOST_WHOLE
 
 # parameters that a flag of its own settles where the pipeline takes a table, and that flag
 FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label", "champion": "--identifier"}
+MODEL_FLAGS = {"model": "--model", "sha256": "--model"}  # the same where it takes a trained model
 
 
 # tasks that put out a model, and whether it is promoted
@@ -44,6 +45,11 @@ def takes_table(pipeline: BaseComponent) -> bool:
 def promotes(pipeline: BaseComponent) -> bool:
     """Return whether tasks that follow the promotion of a model can be added to a pipeline."""
     return hasattr(pipeline, "pipeline_func") and not PROMOTING.isdisjoint(pipeline.pipeline_spec.root.dag.tasks)
+
+
+def takes_model(pipeline: BaseComponent) -> bool:
+    """Return whether a pipeline uses the trained model of --model."""
+    return MODEL_FLAGS.keys() <= (pipeline.component_spec.inputs or {}).keys()
 
 
 def compile_pipeline(
@@ -163,7 +169,7 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
     Raises:
         RequestError: a text has no =, names no parameter or one that has a flag, or its value has another type.
     """
-    flags = FLAGS if takes_table(pipeline) else {}
+    flags = (FLAGS if takes_table(pipeline) else {}) | (MODEL_FLAGS if takes_model(pipeline) else {})
     parameters = pipeline.pipeline_spec.root.input_definitions.parameters
     known = {name: parameter for name, parameter in parameters.items() if name not in flags}
     items = _types_of_items(pipeline)

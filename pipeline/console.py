@@ -49,6 +49,7 @@ MAX_DIFF_LINES = 24  # of a step's source, on the terminal
 N_COLUMNS_SHOWN = 40  # of a table, and those with a note
 N_NOTES_SHOWN = 10
 N_RETURNED_SHOWN = 30
+N_CLASSES_SHOWN = 10  # of what was predicted
 N_FIGURES = 4  # of a pipeline's own, in one line
 MAX_LENGTH = 200  # of a value that a pipeline or a record has; in a table much less
 MAX_ERROR_LENGTH = 4_000
@@ -255,9 +256,21 @@ def show_result(run: Run) -> None:
     if run.status == "running" and run.job:
         show(f"The job runs on. Follow it: python -m pipeline follow {run.job}")
         show(f"Cancel it: python -m pipeline cancel {run.job}")
-    for name, place in (("report", run.report), ("model", run.model_file), ("run", run.folder), ("job", run.url)):
+    if run.predicted:
+        result_console.print(_mix(run.predicted.rows, run.predicted.class_mix))
+        result_console.print(f"drift: {run.predicted.drift or 'not measured'}")
+    places = {"report": run.report, "model": run.model_file, "rows": run.predicted and run.predicted.file}
+    for name, place in (places | {"run": run.folder, "job": run.url}).items():
         if place:
             result_console.print(f"{name:<7} {near(place)}")
+
+
+def _mix(n_rows: int, class_mix: dict[str, float]) -> str:
+    """Return one line of how many rows were predicted, and as what."""
+    often = sorted(class_mix.items(), key=lambda pair: -pair[1])
+    shown = ", ".join(f"{_brief(name, 40)} {share:.1%}" for name, share in often[:N_CLASSES_SHOWN])
+    more = f" and {len(often) - N_CLASSES_SHOWN:,} more classes" if len(often) > N_CLASSES_SHOWN else ""
+    return f"predicted {n_rows:,} rows: {shown}{more}"
 
 
 def show_champion(champion: Champion, former: Champion | None, said: str = "before") -> None:
@@ -320,7 +333,7 @@ def _show_figures(run: Run) -> None:
 def _show_returned(run: Run) -> None:
     """Show what a pipeline returns; of one without an accuracy what its tasks do, values and artifacts."""
     lines = [("output", name, value) for name, value in run.outputs.items()]
-    if run.status == "succeeded" and not _headlines(run):
+    if run.status == "succeeded" and not _headlines(run) and not run.predicted:
         for task in run.tasks:
             lines += [(task.title, name, value) for name, value in (task.values | task.outputs).items()]
     for owner, name, value in lines[:N_RETURNED_SHOWN]:

@@ -43,7 +43,7 @@ TABLE = (
         "--compile-only only writes a spec: it does not go with {}. Give one of them.",
     ),
     Row(
-        (*OF_RUNS, "--data", "--quiet", "--service-account"),
+        (*OF_RUNS, "--data", "--model", "--quiet", "--service-account"),
         "--compile-only",
         "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
     ),
@@ -53,7 +53,7 @@ TABLE = (
         "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
     ),
     Row(
-        (*OF_RUNS, "--set", "--data", "--label", "--no-cache", "--profile", "--service-account"),
+        (*OF_RUNS, "--set", "--data", "--label", "--model", "--no-cache", "--profile", "--service-account"),
         "--unschedule",
         "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
     ),
@@ -109,6 +109,7 @@ TABLE = (
     Row(("--timezone",), "no schedule", "{} is that of --schedule, and none is given. Leave it out."),
     Row(("--data",), "no table", "{} has no effect: the pipeline has no parameter source. Leave it out."),
     Row(("--label",), "no label", "{} has no effect: the pipeline has no parameter label. Leave it out."),
+    Row(("--model",), "no model", "{} has no effect: the pipeline uses no trained model. Leave it out."),
 )
 
 

@@ -13,6 +13,7 @@ from pipeline.engines import Engine
 from pipeline.runs import Run
 from pipeline.settings import Settings
 from pipeline.sources import Source
+from steps import champions
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Request:
     caching: bool  # whether tasks may take their results from a cache
     registers: bool = False  # whether a model that is promoted is registered with Vertex AI
     deploys: str | None = None  # where such a model is served then: vertex or run
+    model: str = models.CHAMPION  # what --model named, for a pipeline that uses one
 
     @classmethod
     def of(
@@ -36,6 +38,7 @@ class Request:
         no_cache: bool = False,
         registers: bool = False,
         deploys: str | None = None,
+        model: str = models.CHAMPION,
     ) -> "Request":
         """Make the request of a command.
 
@@ -46,6 +49,7 @@ class Request:
             no_cache: Whether no task may take its result from a cache; a schedule, too, reads its data anew each time.
             registers: Whether a model that is promoted is registered with Vertex AI.
             deploys: Where such a model is served then: vertex, run, or None for nowhere.
+            model: Name of the model that the pipeline uses, where it uses one; see pipeline.models.find.
 
         Raises:
             RequestError: there is no such pipeline, or an assignment does not fit it.
@@ -56,7 +60,7 @@ class Request:
             if compiler.FLAGS[name].removeprefix("--") in settings.model_fields_set:
                 raise RequestError(f"{name} is given by {compiler.FLAGS[name]} and by --set. Leave one out.")
         caching = not (no_cache or settings.schedule)
-        return cls(settings, loading.full_name(pipeline), definition, given, caching, registers, deploys)
+        return cls(settings, loading.full_name(pipeline), definition, given, caching, registers, deploys, model)
 
     @cached_property
     def source(self) -> Source:
@@ -66,7 +70,8 @@ class Request:
         written = {
             name: self.given[name] for name in ("header", "names") if self._follows("label") and name in self.given
         }
-        return sources.resolve(self.settings.data, self.settings.label, self.settings.runs_dir / ".data", **written)
+        label = self.settings.label if self._follows("label") else None
+        return sources.resolve(self.settings.data, label, self.settings.runs_dir / ".data", **written)
 
     @cached_property
     def profile(self) -> tuple[str, str]:
@@ -83,7 +88,7 @@ class Request:
         if name := values.get("schema_from"):
             former = runs.load(self.settings.identifier, name, self.settings.runs_dir)
             values["schema_from"] = results.schema_of(former)
-        return values
+        return values | self._of_model()
 
     def placed(self, engine: Engine) -> tuple[dict[str, Any], str]:
         """Bring the data, and the schema of an earlier run, to where the engine's first step can read them.
@@ -95,6 +100,8 @@ class Request:
         values = self.parameters | self._of_flags(source=source.uri)
         if values.get("schema_from"):
             values["schema_from"] = engine.place_file(values["schema_from"])
+        if compiler.takes_model(self.definition) and not values["model"].endswith(champions.FILE):
+            values["model"] = engine.place_model(values["model"])
         return values, told
 
     def record(self, parameters: dict[str, Any]) -> Run:
@@ -141,10 +148,20 @@ class Request:
     def takes_no(self) -> set[str]:
         """What the pipeline takes none of, as the table of contradictions names it."""
         found = {f"no {what}" for what, name in (("table", "source"), ("label", "label")) if not self._takes(name)}
-        return found if compiler.promotes(self.definition) else found | {"no promotion"}
+        found |= set() if compiler.promotes(self.definition) else {"no promotion"}
+        return found if compiler.takes_model(self.definition) else found | {"no model"}
 
     def _takes(self, name: str) -> bool:
         return name in (self.definition.component_spec.inputs or {})
+
+    def _of_model(self) -> dict[str, str]:
+        """Return the values of the parameters that say which model is used, of a pipeline that uses one."""
+        if not compiler.takes_model(self.definition):
+            return {}
+        found = models.find(self.settings, self.model)
+        if self.settings.schedule and self.model == models.CHAMPION:  # a scheduled job uses that of its day
+            return {"model": models.champion_place(self.settings), "sha256": ""}
+        return {"model": found.folder, "sha256": found.sha256}
 
     def _of_flags(self, **values: str) -> dict[str, str]:
         """Return the values of parameters that follow from flags, of those that the pipeline has."""

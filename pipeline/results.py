@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import RequestError, files, history, report, storage
-from pipeline.runs import Artifact, Run, Task, Verdict
+from pipeline.runs import Artifact, Predicted, Run, Task, Verdict
 from steps.tables.fingerprints import sha256
 from steps.tables.schema import read_schema
 
@@ -35,6 +35,8 @@ EXPECTED = {
     "metrics": Expected(schema_title="system.Metrics"),  # f1_3 is the f1 of the class of code 3, where each has one
     "report": Expected(schema_title="system.HTML", file=""),
     "verdict": Expected(metadata={"verdict": str, "reasons": list}),  # whether the model became the champion, and why
+    "predicted": Expected(metadata={"file": str, "rows": int, "classes": list, "class_mix": list}, file="file"),
+    "drift": Expected(metadata={"verdict": str}),  # of the rows that were predicted
     "predictions": Expected(columns=("true", "predicted")),
 }
 
@@ -65,6 +67,8 @@ def conclude(run: Run) -> list[str]:
     _take(run, "model", take_model, notes, order=lambda model: bool(_classes(model)))
     _take(run, "predictions", _take_predictions, notes)
     _take(run, "verdict", _take_verdict, notes)
+    _take(run, "predicted", _take_predicted, notes)
+    _take(run, "drift", _take_drift, notes)
     run.metrics = _metrics(run.tasks, classes) or None
     _take(run, "report", _keep_report, notes)
     return notes
@@ -144,6 +148,18 @@ def _take_verdict(run: Run, verdict: Artifact) -> None:
 
 def _take_predictions(run: Run, predictions: Artifact) -> None:
     _record_sha256(run, predictions.uri, predictions)
+
+
+def _take_predicted(run: Run, predicted: Artifact) -> None:
+    told = predicted.metadata
+    file, class_mix = f"{predicted.uri}/{told['file']}", dict(zip(told["classes"], told["class_mix"], strict=True))
+    run.predicted = Predicted(file=file, rows=int(told["rows"]), class_mix=class_mix)
+    _record_sha256(run, file, predicted)
+
+
+def _take_drift(run: Run, drift: Artifact) -> None:
+    if run.predicted:
+        run.predicted.drift = drift.metadata["verdict"]
 
 
 def _record_sha256(run: Run, uri: str, artifact: Artifact) -> None:

@@ -104,6 +104,15 @@ class Verdict(BaseModel):
     )  # of the former champion and of the run's, by class
 
 
+class Predicted(BaseModel):
+    """What a run has predicted."""
+
+    file: str  # path or address of the predictions
+    rows: int
+    class_mix: dict[str, float]  # share of the rows that were predicted as each class
+    drift: str = ""  # whether the rows have drifted from those in training, in words
+
+
 class Process(BaseModel):
     """The process that a run belongs to."""
 
@@ -142,10 +151,11 @@ class Run(BaseModel):
     url: str | None = None  # of the job's page
     tasks: list[Task] = Field(default_factory=list)
     outputs: dict[str, Any] = Field(default_factory=dict)  # of the pipeline: parameters, and addresses of artifacts
-    # these five and the counts of the data follow from the outputs of tasks: see pipeline.results
+    # these six and the counts of the data follow from the outputs of tasks: see pipeline.results
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
     verdict: Verdict | None = None
+    predicted: Predicted | None = None
     report: str | None = None
     sha256: dict[str, str] = Field(default_factory=dict)  # of the model and the predictions, by path or address
     schema_file: str | None = Field(None, alias="schema")  # what the table's columns were; its path or address

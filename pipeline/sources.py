@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipeline import RequestError, files, storage
 from pipeline.texts import shortened
+from steps.model_folder import FACTS, MODEL, REFERENCE
 from steps.tables import fingerprints, globs
 from steps.tables.options import ReadOptions
 
@@ -39,13 +40,13 @@ class Source:
     folder: Path | None = None  # that was named, with all the files below it
 
 
-def resolve(data: str, label: str, cache_dir: Path, header: str = "", names: Sequence[str] = ()) -> Source:
+def resolve(data: str, label: str | None, cache_dir: Path, header: str = "", names: Sequence[str] = ()) -> Source:
     """Find the table that --data names and check what can be known before a run.
 
     Args:
         data: sample[:ROWS], covtype, the path or glob of CSV or Parquet files, a folder of Parquet files,
             gs://bucket/object or a glob or folder of them, or bq://project.dataset.table.
-        label: Column that the table must have.
+        label: Column that the table must have, None for none.
         cache_dir: Folder where simulated and downloaded tables are kept.
         header: Whether the first row of a text file names its columns, true or false; "" finds out.
         names: Names of the columns of a file without a header.
@@ -61,16 +62,17 @@ def resolve(data: str, label: str, cache_dir: Path, header: str = "", names: Seq
         raise RequestError(
             f"--data {data!r}: this name is not in UTF-8, which the steps are told it in. Rename it."
         ) from None
+    options = ReadOptions(label or "", header, tuple(names))
     kind, _, rows = data.partition(":")
     if kind == "sample":
         return _sample(data, rows, label, cache_dir)
     if data == "covtype":
         return _covtype(label, cache_dir)
     if kind == "gs":
-        return _objects(data, ReadOptions(label, header, tuple(names)))
+        return _objects(data, label, options)
     if kind == "bq":
         return _bigquery_table(data, label)
-    return _local_files(data, ReadOptions(label, header, tuple(names)))
+    return _local_files(data, label, options)
 
 
 def upload(source: Source, bucket: str) -> tuple[Source, int]:
@@ -147,6 +149,41 @@ def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
     return placed
 
 
+def place_model(folder: str, bucket: str | None, cache_dir: Path) -> str:
+    """Put what predicting needs of a model's folder where the first step can read it, and return its place.
+
+    Args:
+        folder: Path or gs:// address.
+        bucket: Bucket that the steps read from; None where they run on this machine.
+        cache_dir: Folder for what is downloaded.
+
+    Raises:
+        RequestError: it is no folder of a model, or cannot be brought there.
+    """
+    names = (MODEL, FACTS, REFERENCE)
+    if storage.is_object(folder):
+        if bucket:
+            return folder
+        with _answers_told(folder, "The model"):
+            blobs = [blob for name in names for blob in storage.find(f"{folder}/{name}")]
+            if len(blobs) < len(names):
+                raise RequestError(f"{folder} is no folder of a model. Name one that promote-model has written.")
+            place = cache_dir / _fingerprint_of(blobs, folder)
+            for name, blob in zip(names, blobs, strict=True):
+                if not _is_kept(place / name, blob.crc32c):
+                    storage.fetch_found(blob, place / name)
+        return str(place)
+    paths = [Path(folder, name) for name in names]
+    if not all(path.is_file() for path in paths):
+        raise RequestError(f"{folder} is no folder of a model. Name one that promote-model has written.")
+    if not bucket:
+        return str(Path(folder).resolve())
+    placed = f"gs://{bucket}/data/{fingerprints.of_files([*map(str, paths)], folder)}"
+    for path in paths:
+        storage.put(path, f"{placed}/{path.name}")
+    return placed
+
+
 def _fetched(uri: str, cache_dir: Path) -> Path:
     with _answers_told(uri, "The schema"):
         found = storage.find(uri)
@@ -156,7 +193,7 @@ def _fetched(uri: str, cache_dir: Path) -> Path:
         return path if _is_kept(path, blob.crc32c) else storage.fetch_found(blob, path)
 
 
-def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
+def _sample(data: str, rows: str, label: str | None, cache_dir: Path) -> Source:
     from pipeline.covertype import LABEL, MIN_ROWS, simulate, version
 
     digits = rows.lstrip("0") if rows.isascii() and rows.isdigit() else ""
@@ -177,7 +214,7 @@ def _sample(data: str, rows: str, label: str, cache_dir: Path) -> Source:
     return _of_files(f"sample:{n_rows}", str(path), (path,), description)
 
 
-def _covtype(label: str, cache_dir: Path) -> Source:
+def _covtype(label: str | None, cache_dir: Path) -> Source:
     from sklearn.datasets import fetch_covtype
 
     from pipeline.covertype import fold, version
@@ -195,11 +232,11 @@ def _covtype(label: str, cache_dir: Path) -> Source:
         fold(public.frame).to_parquet(file, index=False)
 
     path = _once(cache_dir / version() / "covtype.parquet", write)
-    _check_label(label, _columns("covtype", path.open("rb"), ReadOptions(label)), "covtype")
+    _check_label(label, _columns("covtype", path.open("rb"), ReadOptions(label or "")), "covtype")
     return _of_files("covtype", str(path), (path,), "the public Covertype table, 581,012 rows")
 
 
-def _local_files(data: str, options: ReadOptions) -> Source:
+def _local_files(data: str, label: str | None, options: ReadOptions) -> Source:
     pattern = os.path.abspath(os.path.expanduser(data))
     if not os.path.lexists(pattern) and _names_nothing(pattern):
         raise RequestError(
@@ -227,7 +264,7 @@ def _local_files(data: str, options: ReadOptions) -> Source:
         for path in paths:
             name = data if len(paths) == 1 else f"{data}: {path.name}"
             columns = _columns(name, path.open("rb"), options)
-            _check_label(options.label, [*columns, *_partitions(path, folder)], name)
+            _check_label(label, [*columns, *_partitions(path, folder)], name)
         n_bytes = sum(path.stat().st_size for path in paths)
         many = f"{len(paths)} files, " if len(paths) > 1 else ""
         uri = pattern if is_glob else str(folder or paths[0].resolve())
@@ -243,7 +280,7 @@ def _names_nothing(pattern: str) -> bool:
         raise RequestError(f"--data: {error}") from None
 
 
-def _objects(data: str, options: ReadOptions) -> Source:
+def _objects(data: str, label: str | None, options: ReadOptions) -> Source:
     bucket, name = storage.split(data)
     if not BUCKET.fullmatch(bucket) or not name.isprintable():
         raise RequestError(f"--data {data[:200]!r}: expected gs://bucket/object, or a glob or folder/ of objects.")
@@ -254,7 +291,7 @@ def _objects(data: str, options: ReadOptions) -> Source:
         if blobs:
             storage.places(data, _names_in(uri, blobs), Path())
             mark = _fingerprint_of(blobs, uri)  # before an answer to a reading changes what is known of one
-            _check_label(options.label, _columns(data, blobs[0].open("rb"), options), data)
+            _check_label(label, _columns(data, blobs[0].open("rb"), options), data)
             n_bytes = sum(blob.size for blob in blobs)
     if not blobs:
         raise RequestError(f"--data {data}: there is no such object. List them with: gcloud storage ls {data[:200]}")
@@ -277,7 +314,7 @@ def _names_in(uri: str, blobs: "list[Blob]") -> list[str]:
     return [blob.name.removeprefix(prefix) for blob in blobs] if uri.endswith("/") else []
 
 
-def _bigquery_table(data: str, label: str) -> Source:
+def _bigquery_table(data: str, label: str | None) -> Source:
     table_id = data.removeprefix("bq://")
     if not re.fullmatch(r"[^.]+\.[^.]+\.[^.]+", table_id) or not table_id.isprintable():
         raise RequestError(f"--data {data[:200]!r}: expected bq://project.dataset.table.")
@@ -353,8 +390,8 @@ def _once(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def _check_label(label: str, columns: list[str], data: str) -> None:
-    if label in columns:
+def _check_label(label: str | None, columns: list[str], data: str) -> None:
+    if label is None or label in columns:
         return
     nearest = difflib.get_close_matches(label.lower(), [column.lower() for column in columns], n=1, cutoff=0.5)
     hint = next((f" Did you mean {column!r}?" for column in columns if [column.lower()] == nearest), "")

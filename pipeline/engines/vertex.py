@@ -109,6 +109,15 @@ class VertexEngine:
                 limit=math.inf,
             )
 
+    def place_model(self, folder: str) -> str:
+        """Upload a model's folder into the bucket, unless it is there; see pipeline.engines.Engine."""
+        with self.service.told("the model was not uploaded"):
+            return self.service.retried(
+                "upload the model",
+                lambda: sources.place_model(folder, self.settings.bucket, self.settings.runs_dir / ".data"),
+                limit=math.inf,
+            )
+
     def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
         """Check the names of the job, then what needs credentials and a network; see pipeline.engines.Engine."""
         names = (self.job_id(run), _display_name(run.identifier, run.pipeline), self.labels(run))

@@ -37,7 +37,7 @@ class Predicted:
         return dict(zip(self.classes, (self.class_rows / max(1, self.rows)).tolist(), strict=True))
 
     def figures(self) -> dict[str, float]:
-        """Return accuracy and macro_f1 as evaluate_model has them, and labelled_rows; none where no label came along."""
+        """Return accuracy and macro_f1 as evaluate_model has them, and labelled_rows; none without labels."""
         if not any(map(len, self.labels)):
             return {}
         true, predicted = np.concatenate(self.labels), np.concatenate(self.predictions)
