@@ -74,6 +74,29 @@ def replay(
 
 
 @app.command()
+def predict(
+    identifier: Identifier,
+    data: Annotated[str, typer.Argument(metavar="FILE", help="Table to predict, as --data of run.py takes it.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="File to write, .csv or .parquet.")],
+    model: Annotated[
+        str, typer.Option(help="champion, latest, previous, the id of a run, or the path or gs:// address of a model.")
+    ] = "champion",
+    keep: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Column to keep; may be repeated.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show the result only, no progress.")] = False,
+) -> None:
+    """Predict the rows of a table by a trained model, here and now."""
+    from pipeline import console, predicting
+    from pipeline.settings import settle
+
+    console.show_progress(not quiet)
+    settings = settle(identifier=identifier)
+    done = predicting.predict(settings, data, out, model, keep or (), overwrite, console.show)
+    console.show_predicted(done.predicted.rows, done.predicted.class_mix, done.predicted.figures(), done.seconds)
+    console.show_places({"rows": out})
+
+
+@app.command()
 def promote(identifier: Identifier, run: Annotated[str, typer.Argument(help=f"The run: {RUN_NAMES}.")]) -> None:
     """Make the model of a run the champion, whatever its figures."""
     from pipeline import console, models

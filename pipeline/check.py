@@ -77,6 +77,7 @@ class Description:
     split_problem: str = ""  # why split-data cannot split it
     is_part: bool = False  # whether only its first rows were read
     reason: str = ""  # why it was not read
+    found: str = ""  # of one to predict, how it fits the model
 
     @property
     def memory(self) -> int:
@@ -331,8 +332,10 @@ def _table(spec: dict[str, Any], described: Description) -> str:
         raise Failed("\n".join(described.problems[:4]))
     if described.split_problem and "split-data" in graph.containers(spec):
         raise Failed(described.split_problem)
+    if described.found and not described.is_part:
+        return described.found
     if schema is None:
-        raise NotChecked(described.reason)
+        raise NotChecked(described.reason or f"only its beginning was read: {described.found}")
     found = f"{schema.rows:,} rows, {len(schema.features):,} columns to learn from, {len(schema.classes)} classes in "
     found += repr(schema.label)
     if described.is_part:

@@ -7,7 +7,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipeline import RequestError, StartedError, compiler, console, engines, graph, models, runs, started, storage
+from pipeline import (
+    RequestError,
+    StartedError,
+    compiler,
+    console,
+    engines,
+    graph,
+    models,
+    predicting,
+    runs,
+    started,
+    storage,
+)
 from pipeline import check as checking
 from pipeline.check import Check, Description, Failed
 from pipeline.engines import Engine
@@ -77,15 +89,21 @@ def unschedule(request: Request, engine: Engine) -> int:
 
 
 def _compiled(request: Request) -> str:
-    """Find the data and say what it is; return the spec."""
+    """Find the data and the model and say what they are; return the spec."""
     console.show(f"Data   {request.source.description}")
+    if request.found_model:
+        console.show(f"Model  {request.found_model.title}")
     return request.compile()
 
 
 def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Description, list[Check]]:
     draft = request.record(request.parameters)  # for what the names of a job will be
     of_table = draft.parameters if compiler.takes_table(request.definition) else {}
-    described = checking.describe(request.source, of_table)
+    if request.found_model:
+        cache = request.settings.runs_dir / ".data"
+        described = predicting.describe(request.source, request.found_model, cache, draft.parameters)
+    else:
+        described = checking.describe(request.source, of_table)
     checks = checking.of_spec(spec, request.parameters, described)
     place = draft.parameters.get("champion")
     if place and described.schema and not storage.is_object(place):

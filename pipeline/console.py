@@ -260,9 +260,21 @@ def show_result(run: Run) -> None:
         result_console.print(_mix(run.predicted.rows, run.predicted.class_mix))
         result_console.print(f"drift: {run.predicted.drift or 'not measured'}")
     places = {"report": run.report, "model": run.model_file, "rows": run.predicted and run.predicted.file}
-    for name, place in (places | {"run": run.folder, "job": run.url}).items():
+    show_places(places | {"run": run.folder, "job": run.url})
+
+
+def show_places(places: dict[str, str | Path | None]) -> None:
+    """Show where things are, of those that there are."""
+    for name, place in places.items():
         if place:
             result_console.print(f"{name:<7} {near(place)}")
+
+
+def show_predicted(n_rows: int, class_mix: dict[str, float], figures: dict[str, float], seconds: float) -> None:
+    """Show what rows were predicted as, how good that is where it is known, and how long it took."""
+    result_console.print(_mix(n_rows, class_mix))
+    shown = [f"{name} {_figure(figures[figure])}" for figure, name in results.HEADLINES.items() if figure in figures]
+    result_console.print("   ".join([*shown, f"{seconds:.1f} s"]))
 
 
 def _mix(n_rows: int, class_mix: dict[str, float]) -> str:

@@ -10,6 +10,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from pipeline import RequestError, compiler, loading, models, profiles, results, runs, sources
 from pipeline.engines import Engine
+from pipeline.models import FoundModel
 from pipeline.runs import Run
 from pipeline.settings import Settings
 from pipeline.sources import Source
@@ -67,11 +68,15 @@ class Request:
         """The table that the data names; an empty one, where the pipeline takes none."""
         if not self._follows("source"):
             return Source(name="", uri="", fingerprint="", n_bytes=0, description="none, the pipeline takes no table")
-        written = {
-            name: self.given[name] for name in ("header", "names") if self._follows("label") and name in self.given
-        }
+        is_read = self._follows("label") or compiler.takes_model(self.definition)
+        written = {name: self.given[name] for name in ("header", "names") if is_read and name in self.given}
         label = self.settings.label if self._follows("label") else None
         return sources.resolve(self.settings.data, label, self.settings.runs_dir / ".data", **written)
+
+    @cached_property
+    def found_model(self) -> FoundModel | None:
+        """The trained model that the pipeline uses, where it uses one."""
+        return models.find(self.settings, self.model) if compiler.takes_model(self.definition) else None
 
     @cached_property
     def profile(self) -> tuple[str, str]:
@@ -156,9 +161,9 @@ class Request:
 
     def _of_model(self) -> dict[str, str]:
         """Return the values of the parameters that say which model is used, of a pipeline that uses one."""
-        if not compiler.takes_model(self.definition):
+        found = self.found_model
+        if found is None:
             return {}
-        found = models.find(self.settings, self.model)
         if self.settings.schedule and self.model == models.CHAMPION:  # a scheduled job uses that of its day
             return {"model": models.champion_place(self.settings), "sha256": ""}
         return {"model": found.folder, "sha256": found.sha256}
