@@ -11,7 +11,7 @@ from steps.tables.options import NA_VALUES, ReadOptions
 from steps.tables.reading import Table, open_table
 from steps.tables.types import plain_column
 
-MOST_ROWS, MOST_VALUES = 1 << 16, 4_000_000  # of a block
+MOST_ROWS, MOST_VALUES = 1 << 15, 2_000_000  # of a block
 
 
 def open_rows(
