@@ -3,6 +3,7 @@
 What hinders no prediction is counted: values that are none of the kind, new categories, numbers and dates out of range.
 """
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -85,7 +86,10 @@ class RowsCheck:
         names = [name for name in self._range if self._counted[name].unread < self._counted[name].values]
         if not names:
             return
-        for name, values in self.model[0].transform(frame_of(block, self.model))[names].items():
+        first_step = type(self.model[0])({name: self.model[0].columns[name] for name in names})
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of what was counted before
+            read = first_step.fit_transform(frame_of(block, self.model))
+        for name, values in read.items():
             low, high = self._range[name]
             self._counted[name].beyond += int(((values < low) | (values > high)).sum())
 
@@ -184,4 +188,4 @@ def _names(names: list[str]) -> str:
 
 
 def _bound(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value).removesuffix(" 00:00:00")
