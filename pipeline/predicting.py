@@ -135,7 +135,7 @@ def _loaded(found: FoundModel, cache: Path) -> "tuple[Pipeline, dict[str, Any], 
     from steps.model_folder import REFERENCE, load_model, read_facts
     from steps.prediction.model import require_own
 
-    folder = sources.place_model(found.folder, None, cache)
+    folder = sources.place_model(found.folder, found.sha256, None, cache)
     model = load_model(folder, found.sha256)
     require_own(model, found.folder)
     return model, read_facts(folder), pd.read_parquet(Path(folder, REFERENCE))

@@ -106,7 +106,7 @@ class Request:
         if values.get("schema_from"):
             values["schema_from"] = engine.place_file(values["schema_from"])
         if compiler.takes_model(self.definition) and not values["model"].endswith(champions.FILE):
-            values["model"] = engine.place_model(values["model"])
+            values["model"] = engine.place_model(values["model"], values["sha256"])
         return values, told
 
     def record(self, parameters: dict[str, Any]) -> Run:

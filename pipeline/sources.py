@@ -149,16 +149,17 @@ def place_file(uri: str, bucket: str | None, cache_dir: Path) -> str:
     return placed
 
 
-def place_model(folder: str, bucket: str | None, cache_dir: Path) -> str:
+def place_model(folder: str, sha256: str, bucket: str | None, cache_dir: Path) -> str:
     """Put what predicting needs of a model's folder where the first step can read it, and return its place.
 
     Args:
         folder: Path or gs:// address.
+        sha256: What the model's file must have; of one in a bucket the first step compares it.
         bucket: Bucket that the steps read from; None where they run on this machine.
         cache_dir: Folder for what is downloaded.
 
     Raises:
-        RequestError: it is no folder of a model, or cannot be brought there.
+        RequestError: it is no folder of a model, not the recorded one, or cannot be brought there.
     """
     names = (MODEL, FACTS, REFERENCE)
     if storage.is_object(folder):
@@ -176,6 +177,8 @@ def place_model(folder: str, bucket: str | None, cache_dir: Path) -> str:
     paths = [Path(folder, name) for name in names]
     if not all(path.is_file() for path in paths):
         raise RequestError(f"{folder} is no folder of a model. Name one that promote-model has written.")
+    if fingerprints.sha256(str(paths[0])) != sha256:
+        raise RequestError(f"{paths[0]} is not the file that was recorded. Train again, or name another model.")
     if not bucket:
         return str(Path(folder).resolve())
     placed = f"gs://{bucket}/data/{fingerprints.of_files([*map(str, paths)], folder)}"

@@ -46,8 +46,8 @@ class Engine(Protocol):
     def place_file(self, uri: str) -> str:
         """Put a file of an earlier run where the first step can read it, and return its place."""
 
-    def place_model(self, folder: str) -> str:
-        """Put a model's folder where the first step can read it, and return its place."""
+    def place_model(self, folder: str, sha256: str) -> str:
+        """Put the folder of a model of this SHA-256 where the first step can read it, and return its place."""
 
     def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
         """Make the checks of this engine's own: what it can run, credentials, names, what must exist."""

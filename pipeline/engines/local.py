@@ -65,9 +65,9 @@ class LocalEngine:
         """Bring an object of Cloud Storage to this machine; see pipeline.engines.Engine."""
         return sources.place_file(uri, None, self.settings.runs_dir / ".data")
 
-    def place_model(self, folder: str) -> str:
+    def place_model(self, folder: str, sha256: str) -> str:
         """Bring a model's folder of Cloud Storage to this machine; see pipeline.engines.Engine."""
-        return sources.place_model(folder, None, self.settings.runs_dir / ".data")
+        return sources.place_model(folder, sha256, None, self.settings.runs_dir / ".data")
 
     def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
         """Check what the tasks ask of this machine; see pipeline.engines.Engine."""

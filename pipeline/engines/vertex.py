@@ -109,12 +109,12 @@ class VertexEngine:
                 limit=math.inf,
             )
 
-    def place_model(self, folder: str) -> str:
+    def place_model(self, folder: str, sha256: str) -> str:
         """Upload a model's folder into the bucket, unless it is there; see pipeline.engines.Engine."""
         with self.service.told("the model was not uploaded"):
             return self.service.retried(
                 "upload the model",
-                lambda: sources.place_model(folder, self.settings.bucket, self.settings.runs_dir / ".data"),
+                lambda: sources.place_model(folder, sha256, self.settings.bucket, self.settings.runs_dir / ".data"),
                 limit=math.inf,
             )
 
