@@ -195,19 +195,20 @@ def benchmark(
     serving: Annotated[
         bool, typer.Option("--serving", help="Measure the server of the trained model instead.")
     ] = False,
+    prediction: Annotated[bool, typer.Option("--prediction", help="Measure batch prediction, too.")] = False,
 ) -> None:
     """Measure the local engine beside a plain script that does the same work."""
     from pipeline.benchmark import command, tables
 
-    if serving and (stock or rows is not None):
-        raise RequestError("--serving takes the data as it is, and no --rows or --stock.")
+    if serving and (stock or prediction or rows is not None):
+        raise RequestError("--serving takes the data as it is, and no --rows, --stock or --prediction.")
     try:
         if serving:
             from pipeline.benchmark import serving as of_server
 
             typer.echo(texts.printable(of_server.markdown(of_server.benchmark_serving(data, label, runs))))
             return
-        found = command.benchmark(data, label, rows, runs, stock)
+        found = command.benchmark(data, label, rows, runs, stock, prediction)
     except command.ContestantFailed as error:
         typer.echo(texts.printable(f"Error: {error}"), err=True)
         raise typer.Exit(1) from None

@@ -49,9 +49,12 @@ class Benchmark:
     facts: dict[str, str]
     contestants: list[Contestant]  # the plain script first
     start_up: dict[str, list[float]]  # seconds by command
+    prediction: dict[str, list[float]]  # rows per second of predict_proba, and of batch prediction; empty if not asked
 
 
-def benchmark(data: str, label: str, rows: int | None = None, runs: int = 3, stock: bool = False) -> Benchmark:
+def benchmark(
+    data: str, label: str, rows: int | None = None, runs: int = 3, stock: bool = False, prediction: bool = False
+) -> Benchmark:
     """Measure the contestants on the same rows, one after another, round by round, so that all meet the same machine.
 
     Everything is written below the folder for temporary files, which TMPDIR names, and removed in the end. One run of
@@ -63,6 +66,7 @@ def benchmark(data: str, label: str, rows: int | None = None, runs: int = 3, sto
         rows: Number of rows to make from the data, to 1,000,000,000; None to take it as it is.
         runs: Number of rounds, from 1 to 1,000.
         stock: Whether kfp.local as it comes takes part; its pip asks the network for nothing that is installed here.
+        prediction: Whether batch prediction is measured, too, by the model of the engine's last run.
 
     Raises:
         RequestError: the data is no such file, or too few rows or rounds were asked for.
@@ -90,14 +94,16 @@ def benchmark(data: str, label: str, rows: int | None = None, runs: int = 3, sto
             contestants.append(Contestant(STOCK, command, work / "stock"))
         _compete(contestants, work, runs)
         start_up = _start_up(work, runs)
+        speeds = _prediction(work, file, runs) if prediction else {}
     asked = ["--data", data, "--label", label, "--runs", str(runs), *(["--stock"] if stock else [])]
+    asked += ["--prediction"] if prediction else []
     asked += [] if rows is None else ["--rows", str(rows)]
     facts = machine() | {
         "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "Rows": f"{contestants[1].rows:,}",
         "Command": f"`python -m pipeline benchmark {shlex.join(asked)}`",
     }
-    return Benchmark(facts, contestants, start_up)
+    return Benchmark(facts, contestants, start_up, speeds)
 
 
 def _module(name: str, *arguments: object) -> list[str]:
@@ -158,6 +164,14 @@ def _start_up(work: Path, runs: int) -> dict[str, list[float]]:
             if done.returncode:
                 raise ContestantFailed(f"{arguments} ended with status {done.returncode}. It printed:\n{done.stderr}")
     return {f"python {arguments}": taken for arguments, taken in seconds.items()}
+
+
+def _prediction(work: Path, file: Path, runs: int) -> dict[str, list[float]]:
+    console.show("prediction")
+    model = work / "cached" / "bench" / "latest" / "artifacts" / "promote-model" / "model"
+    (work / "prediction").mkdir()
+    measure(_module("prediction", model, file, work / "prediction", runs), work / "prediction", work / "printed.log")
+    return json.loads((work / "prediction" / "prediction.json").read_text("utf-8"))
 
 
 def machine() -> dict[str, str]:

@@ -36,11 +36,16 @@ def markdown(found: Benchmark) -> str:
         "memory ÷ plain",
         "others, cores",
     ]
+    speeds = [
+        [name, f"{statistics.median(rows):,.0f}", f"{_share(rows, next(iter(found.prediction.values()))):.2f}"]
+        for name, rows in found.prediction.items()
+    ]
     parts = [
         [f"- {name}: {fact}" for name, fact in found.facts.items()],
         _table(["contestant", *heads], costs),
         _table(["model of", "accuracy", "macro-F1"], figures),
         _table(["start-up", "seconds"], start_up),
+        _table(["prediction", "rows per second", "÷ predict_proba"], speeds) if speeds else [],
         [f"- {note}" for note in _notes(found.contestants)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -69,6 +74,10 @@ def _notes(contestants: list[Contestant]) -> list[str]:
 def _ratio(cost: str, contestant: Contestant, plain: Contestant) -> float:
     rounds = zip(contestant.measured, plain.measured, strict=True)
     return statistics.median(getattr(own, cost) / getattr(of_plain, cost) for own, of_plain in rounds)
+
+
+def _share(rows: list[float], of_plain: list[float]) -> float:
+    return statistics.median(own / plain for own, plain in zip(rows, of_plain, strict=True))
 
 
 def _table(heads: list[str], rows: Iterable[list[str]]) -> list[str]:

@@ -39,7 +39,7 @@ def drift_page(
     sections = [
         ("drifted", "What has drifted", _pictures(pictured, drifted, of_classes)),
         ("columns", "All columns", _table(of_columns)),
-        ("classes", "Predicted classes", _drawn(of_classes, len(pictured)) + _class_table(of_classes)),
+        ("classes", "Predicted classes", _classes(of_classes, len(pictured))),
         ("data", "Data", _facts(facts, notes)),
     ]
     return report_page("Predictions and drift", verdict(drifts, drifted, as_html=True), headline, sections)
@@ -72,7 +72,9 @@ def _pictures(pictured: list[Drift], drifted: list[Drift], of_classes: Drift) ->
     more = f'<p class="note">{len(others):,} more are in the list below.</p>' if others else ""
     if of_classes in drifted:
         more += '<p class="note">So has the predicted class: see below.</p>'
-    return f'<div class="panels">{"".join(map(_drawn, pictured, range(len(pictured))))}</div>{more}'
+    # one or two are to be no wider than three
+    drawn = [*map(_drawn, pictured, range(len(pictured))), *["<div></div>"] * (3 - len(pictured))]
+    return f'<div class="panels">{"".join(drawn)}</div>{more}'
 
 
 def _drawn(drift: Drift, number: int) -> str:
@@ -100,8 +102,7 @@ def _drawn(drift: Drift, number: int) -> str:
     axes.spines[:].set_visible(False)
     told = "Shares of the rows in training, grey, and now, coloured"
     drawing = picture(figure, f"drift{number}", f"{told}, in each of {len(bins)} bins; they are in the list below.")
-    chance = f"p = {drift.corrected:.2g}" if drift.corrected >= 1e-4 else "p < 0.0001"
-    about = f"PSI {drift.psi:.3f}, {drift.test}, {chance}"
+    about = f"PSI {drift.psi:.3f}, {drift.test}, p {_chance(drift)}"
     return f"<figure><h3>{shown(drift.name, 40)}</h3>{drawing}<figcaption>{about}. {told}.</figcaption></figure>"
 
 
@@ -111,7 +112,7 @@ def _table(drifts: list[Drift]) -> str:
             "PSI": [drift.psi for drift in drifts],
             "shift": [_word(drift) for drift in drifts],
             "statistic": [drift.statistic for drift in drifts],
-            "p, corrected": [f"{drift.corrected:.2g}" for drift in drifts],
+            "p, corrected": [_chance(drift).removeprefix("= ") for drift in drifts],
             "test": [drift.test for drift in drifts],
         },
         index=pd.Index([drift.name for drift in drifts], name="column"),
@@ -127,18 +128,22 @@ def _table(drifts: list[Drift]) -> str:
     return table(frame.head(MAX_SHOWN), caption, bars=("PSI",))
 
 
+def _chance(drift: Drift) -> str:
+    return f"= {drift.corrected:.2g}" if drift.corrected >= 1e-4 else "<\u00a00.0001"
+
+
 def _word(drift: Drift) -> str:
     if not drift.is_significant:
         return "within chance"
     return "large" if drift.psi >= LARGE else "moderate" if drift.psi >= MODERATE else "small"
 
 
-def _class_table(drift: Drift) -> str:
+def _classes(drift: Drift, number: int) -> str:
     shares = pd.DataFrame(
         {"share of the test rows": drift.before, "share now": drift.now}, index=pd.Index(drift.bins, name="class")
     )
     caption = "Rows that the model predicts as each class: of the test rows when it was trained, and now."
-    return table(shares, caption, bars=("share now",))
+    return f'<div class="panels">{_drawn(drift, number)}<div>{table(shares, caption, bars=("share now",))}</div></div>'
 
 
 def _facts(facts: dict[str, object], notes: Sequence[str]) -> str:
