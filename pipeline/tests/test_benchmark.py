@@ -213,6 +213,12 @@ def test_contestants_alternate_and_the_tables_are_well_formed(tmp_path, monkeypa
         assert len({line.count("|") for line in lines}) == 1
         assert re.fullmatch(r"\| ---( \| ---:)+ \|", lines[1])
 
+    speeds = {"predict_proba": [100.0, 300.0], "batch": [90.0, 210.0]}
+    monkeypatch.setattr(command, "_prediction", lambda work, file, runs: speeds)
+    text = tables.markdown(command.benchmark("sample:50", LABEL, runs=2, prediction=True))
+    assert "--runs 2 --prediction`" in text
+    assert "| batch | 150 | 0.80 |" in text
+
     others = 1.5
     text = tables.markdown(command.benchmark("sample:50", LABEL, runs=1))
     assert "The machine was not quiet: others kept up to 1.5 cores busy. Do not trust times" in text

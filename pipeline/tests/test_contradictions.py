@@ -13,6 +13,7 @@ VALUES = {
     "--identifier": "x",
     "--data": "sample:50",
     "--label": "Cover_Type",
+    "--model": "latest",
     "--set": "max_iter=2",
     "--profile": "large",
     "--compile-only": "spec.yaml",
@@ -34,6 +35,7 @@ SITUATIONS = {  # what brings each about that is no option itself
     "no schedule": ("--engine", "vertex"),
     "no table": ("--pipeline", "own.py:own"),
     "no label": ("--pipeline", "own.py:own"),
+    "no model": ("--pipeline", "own.py:own"),
 }
 OWN = """
 from kfp import dsl

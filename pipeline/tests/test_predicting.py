@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import joblib
@@ -16,6 +17,7 @@ import pytest
 
 import run
 from pipeline import ROOT, __main__, sources, storage
+from pipeline.benchmark import prediction
 from pipeline.covertype import simulate
 from steps import champions
 from steps.tables.fingerprints import sha256
@@ -247,6 +249,14 @@ def test_schedule_uses_the_champion_of_its_day(trained, vertex, local_run):
     assert values["model"] == place
     assert values["sha256"] == ""
     assert local_run("--identifier", "oaks", "--pipeline", "prediction", "--unschedule").status == 0
+
+
+def test_benchmark_measures_the_same_rows_in_each_way(trained, table, tmp_path):
+    (folder,) = (trained / "trees").glob("2*/artifacts/promote-model/model")
+    prediction.main(str(folder), Path(table.path), tmp_path, 2)
+    speeds = json.loads((tmp_path / prediction.FIGURES).read_text())
+    assert list(speeds) == [prediction.PLAIN, prediction.BATCH, prediction.WHOLE]
+    assert all(len(rows) == 2 and min(rows) > 0 for rows in speeds.values())
 
 
 @pytest.mark.slow

@@ -52,7 +52,8 @@ def folder(tmp_path_factory):
     model, prepared = train(work / "rows.csv", work, max_iter=5)
     joblib.dump(model, work / "new.joblib")
     told, more = {"label": "kind", "source": "rows.csv"}, {"identifier": "trees", "run": "r1", "licence": ""}
-    facts = facts_of(model, prepared, prepared, told, {}, sha256=sha256_of(work / "new.joblib"), **more)
+    more["sha256"] = sha256_of(work / "new.joblib")
+    facts = facts_of(model, prepared, prepared, model.predict(prepared), told, {}, **more)
     write_folder(str(work / "model"), str(work / "new.joblib"), facts, model, prepared)
     return work / "model"
 
