@@ -14,7 +14,11 @@ OWN_FOLDERS = [ROOT]  # those that the user's own Python lies below; that of a p
 os.environ.setdefault("SKB_DATA_DIRECTORY", str(ROOT))
 
 # pipeline functions by name, as module:function, so that naming them imports none of them
-PIPELINES = {"training": "pipeline.training:training", "prediction": "pipeline.prediction:prediction"}
+PIPELINES = {
+    "training": "pipeline.training:training",
+    "prediction": "pipeline.prediction:prediction",
+    "champion": "pipeline.champion:champion",  # registers and deploys without a training
+}
 
 
 def import_kfp() -> None:

@@ -90,6 +90,7 @@ def write_model(folder, frame=None, max_iter=4):
         model,
         frame,
         frame,
+        model.predict(frame).astype(str),
         told=told,
         figures=figures,
         identifier="trees",
