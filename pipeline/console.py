@@ -280,9 +280,9 @@ def show_predicted(n_rows: int, class_mix: dict[str, float], figures: dict[str, 
 def _mix(n_rows: int, class_mix: dict[str, float]) -> str:
     """Return one line of how many rows were predicted, and as what."""
     often = sorted(class_mix.items(), key=lambda pair: -pair[1])
-    shown = ", ".join(f"{_brief(name, 40)} {share:.1%}" for name, share in often[:N_CLASSES_SHOWN])
+    shown = ", ".join(f"{_brief(name, 40)}: {share:.1%}" for name, share in often[:N_CLASSES_SHOWN])
     more = f" and {len(often) - N_CLASSES_SHOWN:,} more classes" if len(often) > N_CLASSES_SHOWN else ""
-    return f"predicted {n_rows:,} rows: {shown}{more}"
+    return f"predicted {n_rows:,} rows, {shown}{more}"
 
 
 def show_champion(champion: Champion, former: Champion | None, said: str = "before") -> None:

@@ -83,7 +83,7 @@ def test_run_predicts_scores_and_measures_drift(runs, local_run, table, model, v
     assert list(mix) == [str(name) for name in model.classes_]
     assert done.record["predicted"]["file"] in done.record["sha256"]
     assert done.record["predicted"]["drift"] in done.out
-    assert re.search(r"^predicted 500 rows: \d \d+\.\d%, ", done.out, re.M)
+    assert re.search(r"^predicted 500 rows, \d: \d+\.\d%, ", done.out, re.M)
     assert re.search(r"^rows +\S*predictions.parquet$", done.out, re.M)
     page = (done.folder / "report.html").read_text()
     assert "Predictions and drift" in page
@@ -163,7 +163,7 @@ def test_verb_predicts_as_the_pipeline_does(verb, table, model, tmp_path):
     found = pd.read_csv(tmp_path / "out.csv")
     assert [*found][:3] == ["plot", LABEL, "class"]
     np.testing.assert_array_equal(found.filter(like="probability"), model.predict_proba(table.frame))
-    assert re.search(r"^predicted 500 rows: ", done.out, re.M)
+    assert re.search(r"^predicted 500 rows, ", done.out, re.M)
     assert re.search(r"^accuracy 0\.\d+   macro-F1 0\.\d+   \d+\.\d s$", done.out, re.M)
     assert "note: 1 column is new" in done.err
     unlabelled = tmp_path / "rows.parquet"
