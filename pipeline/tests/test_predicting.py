@@ -89,8 +89,10 @@ def test_run_predicts_scores_and_measures_drift(runs, local_run, table, model, v
     assert "Predictions and drift" in page
     assert '<section id="run">' in page
     assert "Model  the champion of trees, of " in done.err
-    # a run that has trained nothing is no model, and the next run takes everything from the cache
+    # a run that has trained nothing is no model: the latest is that before it; all is taken from the cache then
     assert verb("promote", "trees", "latest").status == 2
+    latest = local_run(*PREDICT, "--data", table.path, "--model", "latest")
+    assert latest.status == 0, latest.err
     again = local_run(*PREDICT, "--data", table.path, "--set", "keep=plot", "--set", "max_drift=0")
     assert [task["name"] for task in again.record["tasks"] if not task["cached"]] == []
     assert "against " in again.out
