@@ -134,7 +134,7 @@ def test_model_is_refused_where_none_is_used_and_its_parameters_follow_from_the_
     refused = local_run("--identifier", "x", "--model", "latest")
     assert refused.status == 2
     assert "--model has no effect: the pipeline uses no trained model." in refused.err
-    by_set = local_run(*PREDICT, "--set", "model=/tmp/x")
+    by_set = local_run(*PREDICT, "--set", "model=folder")
     assert by_set.status == 2
     assert "model follows from --model. Use that flag." in by_set.err
     label = local_run(*PREDICT, "--label", "kind")
