@@ -19,6 +19,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, Pip
 from pipeline import RequestError, profiles
 from pipeline.graph import GOOGLE_IMAGE
 from pipeline.loading import load as load  # a pipeline, by its name
+from pipeline.models import PARAMETERS
 from pipeline.parameters import Range, range_of
 from pipeline.texts import printable, shortened
 
@@ -30,7 +31,7 @@ WHOLE = Range(f"from -{MOST_WHOLE:,} to {MOST_WHOLE:,}", -MOST_WHOLE, MOST_WHOLE
 
 # parameters that a flag of its own settles where the pipeline takes a table, and that flag
 FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label", "champion": "--identifier"}
-MODEL_FLAGS = {"model": "--model", "sha256": "--model"}  # the same where it takes a trained model
+MODEL_FLAGS = dict.fromkeys(sorted(PARAMETERS), "--model")  # the same where it takes a trained model
 
 
 # tasks that put out a model, and whether it is promoted

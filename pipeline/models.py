@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline import RequestError, runs, storage
+from pipeline import RequestError, history, runs, storage
 from pipeline.runs import Run
 from pipeline.settings import Settings
 from steps import champions
@@ -13,6 +13,8 @@ from steps.champions import Champion
 from steps.model_folder import FACTS, MODEL, read_facts
 
 CHAMPION = "champion"
+NEWEST = {"latest": 0, "previous": 1}  # places among the runs that train, newest first
+PARAMETERS = {"model", "sha256"}  # of a pipeline that uses a trained model
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,15 @@ def find(settings: Settings, name: str = CHAMPION) -> FoundModel:
     if "/" in name or Path(name).exists():
         folder = name.rstrip("/").removesuffix(f"/{MODEL}") if name != MODEL else "."
         return FoundModel(folder, sha256_of(folder), folder)
-    run = runs.load(settings.identifier, name, settings.runs_dir)
-    return of_run(run)
+    if name in NEWEST:
+        found, _ = history.of(settings.runs_dir, settings.identifier)
+        name = next((run.run_id for run in _training(found)[NEWEST[name] :]), name)
+    return of_run(runs.load(settings.identifier, name, settings.runs_dir))
+
+
+def _training(found: list[Run]) -> list[Run]:
+    """Return the runs that may have trained a model; those of a prediction, which stand between them, use one."""
+    return [run for run in found if not run.parameters.keys() >= PARAMETERS]
 
 
 def of_run(run: Run) -> FoundModel:

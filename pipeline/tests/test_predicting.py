@@ -89,8 +89,10 @@ def test_run_predicts_scores_and_measures_drift(runs, local_run, table, model, v
     assert "Predictions and drift" in page
     assert '<section id="run">' in page
     assert "Model  the champion of trees, of " in done.err
-    # a run that has trained nothing is no model, and the next run takes everything from the cache
+    # a run that has trained nothing is no model: the latest is that before it; all is taken from the cache then
     assert verb("promote", "trees", "latest").status == 2
+    latest = local_run(*PREDICT, "--data", table.path, "--model", "latest")
+    assert latest.status == 0, latest.err
     again = local_run(*PREDICT, "--data", table.path, "--set", "keep=plot", "--set", "max_drift=0")
     assert [task["name"] for task in again.record["tasks"] if not task["cached"]] == []
     assert "against " in again.out
@@ -132,7 +134,7 @@ def test_model_is_refused_where_none_is_used_and_its_parameters_follow_from_the_
     refused = local_run("--identifier", "x", "--model", "latest")
     assert refused.status == 2
     assert "--model has no effect: the pipeline uses no trained model." in refused.err
-    by_set = local_run(*PREDICT, "--set", "model=/tmp/x")
+    by_set = local_run(*PREDICT, "--set", "model=folder")
     assert by_set.status == 2
     assert "model follows from --model. Use that flag." in by_set.err
     label = local_run(*PREDICT, "--label", "kind")
