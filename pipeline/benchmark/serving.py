@@ -4,8 +4,8 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shlex
-import socket
 import statistics
 import subprocess
 import sys
@@ -39,6 +39,7 @@ LONG, N_LONG = 1_000, 10  # rows of a request, and such requests in each round
 CLIENTS = 16
 WARM = 5  # seconds after which the memory is looked at
 SECONDS_TO_START = 120
+SERVING = re.compile(r"^Serving .* on port (\d+)$", re.MULTILINE)  # as steps.serve says it
 
 
 @dataclass
@@ -128,10 +129,7 @@ def _used(server: psutil.Process) -> float:
 @contextlib.contextmanager
 def _server(folder: str, log: Path) -> Iterator[tuple[psutil.Process, int, float]]:
     """Start a server as a container does once its packages are installed; gives it, its port, and the seconds taken."""
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"AIP_STORAGE_URI": str(folder), "AIP_HTTP_PORT": str(port)}
+    environment = os.environ | {"AIP_STORAGE_URI": str(folder), "AIP_HTTP_PORT": "0"}
     since = time.perf_counter()
     with log.open("wb") as printed:
         process = subprocess.Popen(
@@ -143,9 +141,11 @@ def _server(folder: str, log: Path) -> Iterator[tuple[psutil.Process, int, float
             stderr=subprocess.STDOUT,
         )
     try:
-        while not _answers(port):
+        while not (told := SERVING.search(log.read_text("utf-8", errors="replace"))):
             if process.poll() is not None or time.perf_counter() - since > SECONDS_TO_START:
                 raise ConnectionError
+            time.sleep(0.01)
+        while not _answers(port := int(told[1])):
             time.sleep(0.01)
         yield psutil.Process(process.pid), port, time.perf_counter() - since
     except (OSError, http.client.HTTPException, psutil.Error):

@@ -78,8 +78,8 @@ def test_figures_stand_beside_what_is_asked_of_them():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rows", "500"], "--serving takes the data as it is, and no --rows or --stock."),
-        (["--stock"], "--serving takes the data as it is, and no --rows or --stock."),
+        (["--rows", "500"], "--serving takes the data as it is, and no --rows, --stock or --prediction."),
+        (["--stock"], "--serving takes the data as it is, and no --rows, --stock or --prediction."),
         (["--runs", "0"], "--runs 0: expected at least 1"),
         (["--data", "missing.csv"], "there is no such file"),
     ],
