@@ -11,7 +11,7 @@ from pipeline import RequestError, console, storage
 from pipeline.models import FoundModel
 from steps.environment import BASE_IMAGE, pinned
 from steps.model_folder import FACTS, MODEL
-from steps.serve import HEALTH, PORT, PREDICT, listening
+from steps.serve import HEALTH, PORT, PREDICT, bound
 from steps.serve import serve as serve_folder
 from steps.shipping import shipped
 
@@ -58,8 +58,8 @@ def serve(found: FoundModel, port: int = PORT) -> None:
     Raises:
         RequestError: the port cannot be had, or the model's file is not the one that was recorded.
     """
-    listens = _listening(port)
-    address = f"http://{HOST}:{listens.getsockname()[1]}"
+    place = _bound(port)
+    address = f"http://{HOST}:{place.getsockname()[1]}"
 
     def ready(facts: dict[str, Any]) -> None:
         console.show(
@@ -67,21 +67,21 @@ def serve(found: FoundModel, port: int = PORT) -> None:
             f"Serve  {address}{PREDICT}\nDocs   {address}/docs"
         )
 
-    with listens, TemporaryDirectory() as temporary:
+    with place, TemporaryDirectory() as temporary:
         folder = found.folder
         if storage.is_object(folder):
             for name in (FACTS, MODEL):
                 storage.fetch(f"{folder}/{name}", Path(temporary, name))
             folder = temporary
         try:
-            serve_folder(folder, found.sha256, [listens], ready=ready)
+            serve_folder(folder, found.sha256, [place], ready=ready)
         except ValueError as error:
             raise RequestError(str(error)) from None
 
 
-def _listening(port: int) -> socket.socket:
+def _bound(port: int) -> socket.socket:
     try:
-        return listening(HOST, port)
+        return bound(HOST, port)
     except OSError as error:
         why = {
             errno.EADDRINUSE: "another program listens on it",

@@ -15,14 +15,13 @@ from collections.abc import Callable
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 HEALTH, PREDICT, PORT = "/health", "/predict", 8080
-BACKLOG = 2_048
 # that a connection is kept for: longer than Google's load balancers do, or a request may meet its end
 SECONDS_IDLE = 620
 SECONDS_TO_END = 8  # for the requests that are being answered; Cloud Run gives ten
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that has a port, and listens once the model is loaded: whoever can connect is answered.
 
     Raises:
         OSError: the port is taken, or this user may not have it.
@@ -33,7 +32,6 @@ def listening(host: str, port: int) -> socket.socket:
         if os.name == "posix":  # elsewhere it lets two listen on one port
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
-        made.listen(BACKLOG)
     except OSError:
         made.close()
         raise
@@ -53,7 +51,7 @@ def serve(
     Args:
         folder: Its folder.
         sha256: SHA-256 of its file; "" for that which the folder has recorded.
-        sockets: Where it listens.
+        sockets: Where it is to listen.
         health: Path that says whether it is ready.
         predict: Path that takes instances.
         ready: Called with the facts of the folder when the model is loaded.
@@ -91,28 +89,22 @@ def main() -> None:
     """Serve what the environment names, in a container."""
     for number in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again once it has ended
         signal.signal(number, lambda *_: sys.exit(0))
-    asked, folder, port = (
-        os.environ,
-        os.environ.get("AIP_STORAGE_URI", ""),
-        os.environ.get("AIP_HTTP_PORT") or str(PORT),
-    )
+    asked = os.environ
+    folder, port = asked.get("AIP_STORAGE_URI", ""), asked.get("AIP_HTTP_PORT") or str(PORT)
     if not folder:
         sys.exit("Error: AIP_STORAGE_URI is not set: expected the folder of a model.")
     if not (port.isdecimal() and int(port) < 65_536):
         sys.exit(f"Error: AIP_HTTP_PORT is {port!r}: expected the number of a port.")
 
-    def ready(facts: dict) -> None:
-        print(f"Serving {facts['sha256'][:12]} of {folder} on port {port}", file=sys.stderr, flush=True)
-
     try:
-        serve(
-            folder,
-            asked.get("MODEL_SHA256", ""),
-            [listening("0.0.0.0", int(port))],
-            asked.get("AIP_HEALTH_ROUTE") or HEALTH,
-            asked.get("AIP_PREDICT_ROUTE") or PREDICT,
-            ready,
-        )
+        place = bound("0.0.0.0", int(port))
+
+        def ready(facts: dict) -> None:
+            told = f"Serving {facts['sha256'][:12]} of {folder} on port {place.getsockname()[1]}"
+            print(told, file=sys.stderr, flush=True)
+
+        routes = asked.get("AIP_HEALTH_ROUTE") or HEALTH, asked.get("AIP_PREDICT_ROUTE") or PREDICT
+        serve(folder, asked.get("MODEL_SHA256", ""), [place], *routes, ready)
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
 

@@ -26,7 +26,7 @@ import pytest
 from pipeline import ROOT, RequestError, models, serving, storage
 from pipeline.serving import container
 from steps.model_folder import load_model
-from steps.serve import listening
+from steps.serve import bound
 from steps.serving import start
 from steps.serving.wheels import SERVING, WHEELS, collect
 from steps.tests.test_serve import NAMES, ROW, table, write_model
@@ -63,10 +63,12 @@ def started(command, port, cwd=ROOT, **environment):
     try:
         until = time.monotonic() + SECONDS_TO_START
         while process.poll() is None and time.monotonic() < until:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            time.sleep(0.05)
+            # to connect again and again before it listens may in the end connect a socket to itself
+            if any(line.startswith("Serv") for line in printed):
+                with contextlib.suppress(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+            time.sleep(0.02)
         else:
             reader.join(5)
             pytest.fail(f"no server: {''.join(printed)}")
@@ -317,9 +319,9 @@ def test_verb_serves_until_ctrl_c_and_a_taken_port_is_told(folder, tmp_path):
 
 def test_answers_are_sent_at_once():
     """asyncio lets no socket wait for more to send that says it is one of TCP; others wait 40 ms for each answer."""
-    with listening("127.0.0.1", 0) as listens, socket.create_connection(listens.getsockname()):
-        accepted = listens.accept()[0]
-        with accepted:
+    with bound("127.0.0.1", 0) as place:
+        place.listen()
+        with socket.create_connection(place.getsockname()), place.accept()[0] as accepted:
             assert accepted.proto == socket.IPPROTO_TCP
 
 
