@@ -7,7 +7,7 @@ from kfp import dsl
 from steps.take_champion import take_champion
 
 
-@dsl.pipeline(name="champion", display_name="Champion")
+@dsl.pipeline(name="covertype-champion", display_name="Forest cover champion")
 def champion(champion: str):
     """Take the champion of the identifier.
 

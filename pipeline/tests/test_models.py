@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import run
 from pipeline import RequestError, __main__, models, runs
 from pipeline.settings import settle
 from steps.champions import FILE
@@ -14,10 +16,39 @@ from steps.champions import FILE
 FAST = ("--identifier", "x", "--data", "sample:300", "--set", "max_iter=1")
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A folder of runs with two runs, of which the first is the champion, and a copy of it."""
+    folder = tmp_path_factory.mktemp("ran")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVERTYPE_RUNS_DIR", str(folder / "runs"))
+        assert run.main([*FAST]) == run.main([*FAST, "--set", "learning_rate=0.1"]) == 0
+    shutil.copytree(folder / "runs", folder / "copy", symlinks=True)
+    return folder
+
+
 @pytest.fixture
-def two(local_run):
-    """Two runs, of which the first is the champion."""
-    return [local_run(*FAST), local_run(*FAST, "--set", "learning_rate=0.1")]
+def two(ran, local_run, monkeypatch):
+    """The records of the two runs; the folder of runs is as it was after them."""
+    shutil.rmtree(ran / "runs", ignore_errors=True)
+    shutil.copytree(ran / "copy", ran / "runs", symlinks=True)
+    monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(ran / "runs"))
+    folders = sorted(path for path in (ran / "runs" / "x").iterdir() if path.name[0] == "2")
+    return [SimpleNamespace(folder=path, record=json.loads((path / "run.json").read_text())) for path in folders]
+
+
+@pytest.fixture
+def again(two, capsys):
+    """Run the command line once more on the folder of the two runs."""
+
+    def command(*arguments):
+        status = run.main([*FAST, *arguments])
+        folder = (two[0].folder.parent / "latest").resolve()
+        captured = capsys.readouterr()
+        record = json.loads((folder / "run.json").read_text())
+        return SimpleNamespace(status=status, out=captured.out, err=captured.err, folder=folder, record=record)
+
+    return command
 
 
 def champion_of(done):
@@ -74,9 +105,8 @@ def test_run_is_promoted_by_hand_and_rolled_back(two, capsys):
     assert "There is no champion at " in capsys.readouterr().err
 
 
-def test_verdict_is_told_on_the_console_in_the_record_and_in_the_report(two):
-    first, second = two
-    assert "promoted: it is the first model" in first.out
+def test_verdict_is_told_on_the_console_in_the_record_and_in_the_report(two, again):
+    first, second = two[0], again("--set", "learning_rate=0.1")
     assert first.record["verdict"]["verdict"] == "promoted"
     told = second.record["verdict"]
     assert told["champion"] == first.folder.name
@@ -98,10 +128,10 @@ def test_replay_of_a_promotion_promotes_nothing(two, capsys):
     assert (two[0].folder.parent / FILE).read_bytes() == before
 
 
-def test_damaged_champion_fails_the_promotion_and_says_what_to_do(two, local_run, capsys):
+def test_damaged_champion_fails_the_promotion_and_says_what_to_do(two, again, capsys):
     place = two[0].folder.parent / FILE
     place.write_text("{")
-    failed = local_run(*FAST)
+    failed = again()
     assert failed.status == 1
     assert "champion.json is damaged" in failed.err
     assert failed.record["metrics"]["accuracy"] > 0
@@ -109,8 +139,8 @@ def test_damaged_champion_fails_the_promotion_and_says_what_to_do(two, local_run
     assert "champion.json is damaged" in capsys.readouterr().err
 
 
-def test_folder_of_runs_that_was_moved_keeps_its_champion(two, local_run, tmp_path, monkeypatch):
-    shutil.move(tmp_path / "runs", tmp_path / "moved")
+def test_folder_of_runs_that_was_moved_keeps_its_champion(two, tmp_path, monkeypatch):
+    shutil.move(two[0].folder.parent.parent, tmp_path / "moved")
     monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "moved"))
     found = models.find(settle(identifier="x"))
     assert Path(found.folder).is_relative_to(tmp_path / "moved")
@@ -121,16 +151,16 @@ def test_identifier_with_a_champion_lists_its_runs(two):
     assert len(runs.folders(two[0].folder.parent.parent, "x")) == 2
 
 
-def test_check_tells_the_champion_and_what_it_will_lack(two, local_run):
+def test_check_tells_the_champion_and_what_it_will_lack(two, again):
     first = two[0].folder.name
-    same = local_run(*FAST, "--check")
+    same = again("--check")
     assert re.search(rf"passed +champion: of {first}; a new model is compared with it", same.out)
-    fewer = local_run(*FAST, "--set", "drop=Elevation", "--check")
+    fewer = again("--set", "drop=Elevation", "--check")
     assert "it needs columns that are not there, so it stays uncompared: ['Elevation']" in fewer.out.replace("\n", " ")
-    dropped = local_run(*FAST, "--set", "drop=Elevation")
+    dropped = again("--set", "drop=Elevation")
     assert dropped.record["verdict"]["verdict"] == "kept"
     assert "does not have: ['Elevation']" in dropped.record["verdict"]["reasons"][0]
     shutil.rmtree(two[0].folder / "artifacts" / "promote-model")
-    gone = local_run(*FAST, "--check")
+    gone = again("--check")
     assert gone.status == 2
     assert "is no folder of a model" in gone.out
