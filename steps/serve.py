@@ -54,7 +54,7 @@ def serve(
         sockets: Where it is to listen.
         health: Path that says whether it is ready.
         predict: Path that takes instances.
-        ready: Called with the facts of the folder when the model is loaded.
+        ready: Called with the facts of the folder once it listens.
 
     Raises:
         ValueError: the folder is none of a model, or its file is not the one that was recorded.
@@ -81,8 +81,13 @@ def serve(
         timeout_keep_alive=SECONDS_IDLE,
         timeout_graceful_shutdown=SECONDS_TO_END,
     )
-    ready(facts)
-    asyncio.run(uvicorn.Server(config).serve(sockets))
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready(facts)
+
+    asyncio.run(Server(config).serve(sockets))
 
 
 def main() -> None:

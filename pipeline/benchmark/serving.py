@@ -145,8 +145,8 @@ def _server(folder: str, log: Path) -> Iterator[tuple[psutil.Process, int, float
             if process.poll() is not None or time.perf_counter() - since > SECONDS_TO_START:
                 raise ConnectionError
             time.sleep(0.01)
-        while not _answers(port := int(told[1])):
-            time.sleep(0.01)
+        with _asking(port := int(told[1])) as ask:
+            ask(None)
         yield psutil.Process(process.pid), port, time.perf_counter() - since
     except (OSError, http.client.HTTPException, psutil.Error):
         last = log.read_text("utf-8", errors="replace").splitlines()[-20:]
@@ -154,13 +154,6 @@ def _server(folder: str, log: Path) -> Iterator[tuple[psutil.Process, int, float
     finally:
         process.terminate()
         process.wait()
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(ConnectionRefusedError), _asking(port) as ask:
-        ask(None)
-        return True
-    return False
 
 
 @contextlib.contextmanager
