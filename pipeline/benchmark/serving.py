@@ -25,6 +25,7 @@ from pipeline import ROOT, RequestError, console, models, sources
 from pipeline.benchmark.command import MB, MOST_RUNS, machine
 from pipeline.benchmark.measuring import ContestantFailed, busy, measure
 from pipeline.benchmark.rows import read_table
+from pipeline.benchmark.tables import QUIET
 from pipeline.settings import settle
 from pipeline.texts import shortened
 from steps.model_folder import load_model, read_facts
@@ -245,6 +246,8 @@ def markdown(found: Served) -> str:
     notes = [
         "Times of a single row are from when it was due; MB are 1,000,000 bytes. Client and server share the cores."
     ]
+    if found.others > QUIET:
+        notes.append(f"The machine was not quiet: others kept {found.others:.1f} cores busy. Do not trust the times.")
     parts = [[f"- {name}: {fact}" for name, fact in found.facts.items()], lines, [f"- {note}" for note in notes]]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 

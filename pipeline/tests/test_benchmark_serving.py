@@ -72,6 +72,9 @@ def test_figures_stand_beside_what_is_asked_of_them():
     assert "| their ratio, median of the requests | 3.00 | 3 |" in text
     assert "| 16 clients, errors in 10 s | 2 | 0 |" in text
     assert "| memory at the end, MB | 5 | the same |" in text
+    assert "not quiet" not in text
+    found.others = 1.2
+    assert "- The machine was not quiet: others kept 1.2 cores busy. Do not trust the times." in markdown(found)
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
 
 
