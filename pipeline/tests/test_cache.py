@@ -48,6 +48,7 @@ def test_cache_outlives_the_run_that_filled_it(local_run):
     assert cached(local_run(*ARGUMENTS)) == ALL
 
 
+@pytest.mark.slow
 def test_no_cache_neither_reads_nor_writes(local_run):
     assert cached(local_run(*ARGUMENTS, "--no-cache")) == set()
     assert cached(local_run(*ARGUMENTS)) == set()
@@ -67,7 +68,7 @@ def slow(*values):
     ("step", "before", "after", "again"),
     [
         slow("train_model", "=max_iter,", "=max_iter + 1,", {"train-model", "combine-models", "evaluate-model"}),
-        ("evaluate_model", "return evaluation", "return 1.0 * evaluation", {"evaluate-model"}),
+        slow("evaluate_model", "return evaluation", "return 1.0 * evaluation", {"evaluate-model"}),
         slow("evaluation/page", "Where it fails", "Where it is wrong", {"evaluate-model"}),
         slow("evaluation/page.css", "max-width: 70rem", "max-width: 71rem", {"evaluate-model"}),
         slow("split_data", "write_table(rows,", "write_table(rows[:-1],", ALL - {"prepare-data"}),

@@ -134,6 +134,7 @@ DAMAGED_OUTPUTS = {
 }
 
 
+@pytest.mark.slow
 def test_damaged_outputs_leave_chance_unknown(train):
     train("--set", "max_iter=1")
     second = train("--set", "max_iter=2")

@@ -30,6 +30,7 @@ def test_run_with_closed_streams_is_recorded(tmp_path, streams):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_run_whose_reader_has_gone_goes_on_and_has_its_own_status(tmp_path):
     done = shell("set -o pipefail; $RUN 2>&1 | head -1", tmp_path)
     assert done.returncode == 0

@@ -101,6 +101,7 @@ def test_task_that_is_killed_is_told_with_the_signal_and_the_item(started, tmp_p
     assert len(states) < 7  # nothing new was started
 
 
+@pytest.mark.slow
 def test_warm_process_that_is_killed_is_told_and_the_next_run_has_another(started, tmp_path, local_run):
     process = started(r"train-model\[\d\] +started", *SLOW)
     while not (warm := [child for child in psutil.Process(process.pid).children() if child.children()]):

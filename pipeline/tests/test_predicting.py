@@ -212,6 +212,7 @@ def test_empty_files_and_headers_alone_are_told(verb, tmp_path):
         assert "is empty" in refused.err or "has a header and no rows" in refused.err
 
 
+@pytest.mark.slow
 def test_run_on_vertex_has_the_predictions_of_a_local_run(runs, vertex, local_run, table, tmp_path):
     (folder,) = (runs / "trees").glob("2*/artifacts/promote-model/model")
     there = ("--identifier", "trees", "--pipeline", "prediction", "--data", table.path)

@@ -51,7 +51,7 @@ def promoted(artifact, tmp_path):
         kind = "date" if train["size"].dtype.kind == "M" else "number"
         readings = {"size": {"kind": kind}, "colour": {"kind": "text"}, "more": {"kind": "number"}}
         pipeline, features = fit_preprocessor(train, [label], readings, 0)
-        trees = HistGradientBoostingClassifier(max_iter=8, categorical_features="from_dtype", early_stopping=False)
+        trees = HistGradientBoostingClassifier(max_iter=4, categorical_features="from_dtype", early_stopping=False)
         model = make_pipeline(*pipeline, OneVsRestClassifier(trees).fit(features, train[label].to_numpy()))
         challenger = artifact(Model)
         Path(challenger.path).mkdir()
