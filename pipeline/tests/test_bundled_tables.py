@@ -97,6 +97,7 @@ def test_classes_of_any_name_are_learned_under_their_own(classes, local_run, tmp
     assert set(result.record["metrics"]["f1"]) == {str(name) for name in classes}
 
 
+@pytest.mark.slow
 def test_tables_are_split_by_time_and_by_group_and_weighed(local_run, tmp_path):
     n = 600
     random = np.random.default_rng(0)

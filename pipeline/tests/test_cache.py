@@ -90,6 +90,7 @@ def test_edited_step_runs_again_with_what_depends_on_it_and_nothing_else(tmp_pat
     assert {task["name"] for task in record["tasks"] if not task["cached"]} == again | {"promote-model"}
 
 
+@pytest.mark.slow
 def test_changed_file_behind_the_same_path_runs_everything(local_run, rows, tmp_path):
     path = tmp_path / "rows.parquet"
     arguments = ("--identifier", "x", "--data", str(path), "--set", "max_iter=2")

@@ -391,6 +391,7 @@ def test_split_is_judged_where_the_whole_table_was_read_and_split_data_splits_it
     assert (described.is_part, described.split_problem) == (True, "")
 
 
+@pytest.mark.slow
 def test_later_run_is_held_to_the_schema_of_an_earlier_one(local_run, rows, tmp_path):
     def run(*arguments):
         rows.to_csv(tmp_path / "rows.csv", index=False)

@@ -115,6 +115,7 @@ def test_warm_process_that_is_killed_is_told_and_the_next_run_has_another(starte
     assert local_run(*SLOW[:-1], "max_iter=5").status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "limit", "told"),
     [
@@ -190,6 +191,7 @@ def test_no_process_outlives_a_run_that_is_killed(started):
     assert living(children, timeout=5) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a small disk takes root")
 def test_full_disk_ends_with_one_clear_line(tmp_path):
     disk = tmp_path / "disk"

@@ -180,6 +180,7 @@ def test_tasks_run_where_there_is_no_process_to_fork_from(execute, monkeypatch):
     assert execute(printing).status == "succeeded"
 
 
+@pytest.mark.slow
 def test_script_without_a_main_guard_is_not_run_again_by_each_task(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

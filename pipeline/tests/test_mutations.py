@@ -10,6 +10,7 @@ from pipeline.tests import mutations
 FIGURES = {"accuracy": 0.5, "macro_f1": 0.5, "rows": {"a": 1}, "precision": {"a": 1.0}, "recall": {"a": 1.0}}
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused():
     found = mutations.damage(100, seed=13, seconds=30)
     assert not found.faults

@@ -121,6 +121,7 @@ def test_job_of_elsewhere_is_followed_into_a_record_of_its_own(submit, monkeypat
     assert record["parameters"]["max_iter"] == 3
 
 
+@pytest.mark.slow
 def test_refusal_or_silence_while_following_leaves_the_record_as_it_is(submit, vertex, capsys):
     ended = submit("--data", "sample:1400", "--set", "max_iter=1")
     before = {path: path.read_bytes() for path in ended.folder.rglob("*") if path.is_file()}
@@ -214,6 +215,7 @@ def test_schema_of_an_earlier_run_goes_to_the_engine_that_is_held_to_it(submit, 
     assert "/.data/" in here.record["parameters"]["schema_from"]
 
 
+@pytest.mark.slow
 def test_folder_of_parquet_is_uploaded_and_read_as_one_table(submit, rows, tmp_path):
     for area, part in rows.groupby("Wilderness_Area", observed=True):
         (tmp_path / "rows" / f"area={area}").mkdir(parents=True)
