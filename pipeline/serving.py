@@ -45,7 +45,7 @@ def container(image: str = BASE_IMAGE, sha256: str = "") -> dict[str, Any]:
 
 def server_packages() -> list[str]:
     """Return the pinned packages of the server itself; those of the model are in the requirements of its folder."""
-    return pinned("fastapi", "prometheus-client", "uvicorn")
+    return pinned("fastapi", "fastapi-offline", "prometheus-client", "uvicorn")
 
 
 def serve(found: FoundModel, port: int = PORT) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -117,6 +119,11 @@ def test_documentation_has_the_columns_of_the_table_and_an_example_that_is_answe
     status, page = ask(server.port, "/docs")
     assert status == 200
     assert "/openapi.json" in page
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert loaded
+    for address in loaded:  # all of them are the server's own
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{address}") as answer:
+            assert answer.status == 200
     described = ask(server.port, "/openapi.json")[1]
     body = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     by_name, in_order = body["schema"]["properties"]["instances"]["oneOf"]

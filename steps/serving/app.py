@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 from prometheus_client import generate_latest as rendered
 from starlette.exceptions import HTTPException
@@ -40,7 +41,8 @@ def application(predictor: Predictor, facts: dict[str, Any], health: str, predic
         health: Path that says whether it is ready.
         predict: Path that takes instances.
     """
-    app = FastAPI(**described(facts, health, predict), redirect_slashes=False)
+    # the page's own scripts, since a container may reach nobody
+    app = FastAPIOffline(**described(facts, health, predict), redoc_url=None, redirect_slashes=False)
     metrics = Metrics(facts)
     worker = ThreadPoolExecutor(1, "predictor")  # its work is Python's, of which one thread runs at a time, or OpenMP's
 
