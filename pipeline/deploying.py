@@ -1,5 +1,7 @@
 """Serving a model on Cloud Run: its folder with the wheels in the bucket, and the service as gcloud takes it."""
 
+import hashlib
+import platform
 import shlex
 import shutil
 import tempfile
@@ -15,7 +17,7 @@ from pipeline.models import FoundModel
 from pipeline.settings import NO_IMAGE, Settings
 from steps.environment import BASE_IMAGE
 from steps.model_folder import FACTS, MODEL, read_facts
-from steps.serving.wheels import collect
+from steps.serving.wheels import PYTHON, collect
 from steps.tables.fingerprints import sha256
 
 FILE = "service.yaml"
@@ -110,7 +112,9 @@ def service(settings: Settings, sha256: str, place: str, facts: dict[str, Any]) 
 
 def _packaged(settings: Settings, found: FoundModel) -> tuple[str, dict[str, Any]]:
     """Bring a model's folder with its wheels into the bucket, unless it is there; return its place and its facts."""
-    place = f"gs://{settings.bucket}/{settings.identifier}/served/{found.sha256[:16]}"
+    packages = serving.server_packages()
+    version = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:8]  # of the server, whose wheels lie there too
+    place = f"gs://{settings.bucket}/{settings.identifier}/served/{found.sha256[:16]}-{version}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
         if storage.find(f"{place}/{FACTS}"):  # which is sent last
@@ -122,14 +126,29 @@ def _packaged(settings: Settings, found: FoundModel) -> tuple[str, dict[str, Any
             shutil.copytree(found.folder, folder)
         if not (folder / MODEL).is_file() or sha256(str(folder / MODEL)) != found.sha256:
             raise RequestError(f"{found.folder}/{MODEL} is not the file that was recorded. Name another model.")
+        _require_target()
         try:
-            collect(str(folder), serving.server_packages())
+            collect(str(folder), packages)
         except ValueError as error:
             raise RequestError(str(error)) from None
         sent = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.name == FACTS)
         for path in sent:
             storage.put(path, f"{place}/{path.relative_to(folder).as_posix()}")
         return place, _facts(folder)
+
+
+def _require_target() -> None:
+    """Check that wheels can be collected here: pip decides by the Python that it runs on what else a package needs.
+
+    Raises:
+        RequestError: this is another Python or machine than the container's.
+    """
+    here = platform.system(), platform.machine(), ".".join(platform.python_version_tuple()[:2])
+    if here != ("Linux", "x86_64", PYTHON):
+        raise RequestError(
+            f"The server's wheels are collected by Python {PYTHON} on Linux, x86_64, and this is Python {here[2]} on "
+            f"{here[0]}, {here[1]}.\nRun it there, or let Vertex AI serve the model: run.py --deploy vertex."
+        )
 
 
 def _facts(folder: Path) -> dict[str, Any]:

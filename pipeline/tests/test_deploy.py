@@ -1,7 +1,9 @@
 """Serving on Cloud Run: the model with its wheels in the bucket, and a service that the published schema takes."""
 
+import hashlib
 import json
 import os
+import platform
 import re
 import shlex
 from importlib.resources import files
@@ -9,7 +11,7 @@ from importlib.resources import files
 import pytest
 import yaml
 
-from pipeline import ROOT, __main__, deploying, storage
+from pipeline import ROOT, __main__, deploying, serving, storage
 from pipeline.settings import settle
 from pipeline.tests.wheels import empty_wheels
 
@@ -110,7 +112,8 @@ def test_image_of_the_settings_is_taken(service, monkeypatch):
 
 @pytest.fixture
 def wheels(tmp_path, monkeypatch):
-    """Let pip find wheels of the packages, empty ones."""
+    """Let pip find wheels of the packages, empty ones, on a machine like the container's."""
+    monkeypatch.setattr(platform, "python_version_tuple", lambda: ("3", "11", "9"))
     for name, value in empty_wheels(tmp_path / "index").items():
         monkeypatch.setenv(name, value)
 
@@ -126,16 +129,22 @@ def test_model_is_served_from_the_bucket(vertex, local_run, wheels, tmp_path, mo
     made = yaml.safe_load(file.read_text())
     (container,) = made["spec"]["template"]["spec"]["containers"]
     told = {each["name"]: each["value"] for each in container["env"]}
-    assert told["AIP_STORAGE_URI"] == f"gs://trees/larches/served/{told['MODEL_SHA256'][:16]}"
+    version = hashlib.sha256("\n".join(serving.server_packages()).encode()).hexdigest()[:8]
+    assert told["AIP_STORAGE_URI"] == f"gs://trees/larches/served/{told['MODEL_SHA256'][:16]}-{version}"
     names = {blob.name.rpartition("/")[2] for blob in storage.find(f"{told['AIP_STORAGE_URI']}/")}
     assert {"model.joblib", "model.json", "requirements-serving.txt"} < names
     assert {name.partition("-")[0] for name in names if name.endswith(".whl")} >= {"fastapi", "joblib", "uvicorn"}
 
+    monkeypatch.setattr(platform, "python_version_tuple", lambda: ("3", "13", "1"))
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))  # what is in the bucket is not collected again
     folder = storage.fetch_all(there.record["model"].rpartition("/")[0], tmp_path / "model")
     assert __main__.main(["deploy", "larches", str(folder), "-o", str(tmp_path / "own.yaml")]) == 0
     assert yaml.safe_load((tmp_path / "own.yaml").read_text()) == made
     assert f"gcloud run services replace {tmp_path / 'own.yaml'} --region us-central1" in capsys.readouterr().out
+
+    storage.client().bucket("trees").blob(f"{told['AIP_STORAGE_URI'].partition('trees/')[2]}/model.json").delete()
+    assert __main__.main(["deploy", "larches", str(folder), "-o", str(tmp_path / "own.yaml")]) == 2
+    assert "collected by Python 3.11 on Linux, x86_64, and this is Python 3.13" in capsys.readouterr().err
 
 
 def test_model_that_is_not_promoted_is_not_deployed(vertex, local_run):
