@@ -41,6 +41,7 @@ def test_run_whose_reader_has_gone_goes_on_and_has_its_own_status(tmp_path):
     assert runs.load("x", "latest", tmp_path).status == "succeeded"
 
 
+@pytest.mark.slow
 def test_result_that_cannot_be_written_is_told(tmp_path):
     done = shell("$RUN --quiet >/dev/full", tmp_path)
     assert done.returncode == 1

@@ -87,6 +87,7 @@ def test_ctrl_c_ends_every_process_and_the_next_run_goes_on_from_there(started, 
     }
 
 
+@pytest.mark.slow
 def test_task_that_is_killed_is_told_with_the_signal_and_the_item(started, tmp_path):
     process = started(r"train-model\[\d\] +started", *SLOW)
     tasks = []

@@ -129,6 +129,7 @@ def another_user():
     return run
 
 
+@pytest.mark.slow
 def test_two_users_share_runs_and_cache(another_user, local_run, tmp_path):
     former = os.umask(0)
     try:

@@ -323,6 +323,7 @@ def test_submission_whose_answer_was_lost_is_one_job(submit, vertex, jobs):
     assert len(jobs()) == 2  # the second was told that the job exists
 
 
+@pytest.mark.slow
 def test_connection_that_drops_while_watching_is_taken_up_again(submit, vertex):
     vertex.fail("GET", "/pipelineJobs/", 503, times=3, drop=True)
     assert submit(*FAST).status == 0
