@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from multiprocessing import forkserver, resource_tracker, spawn, util
@@ -22,6 +23,7 @@ WORKER, WARM_IMPORTS = "pipeline.engines.worker", "pipeline.engines.warm_imports
 # kfp is no more than its executor, as in a container; threads that wait leave their core to others
 ENVIRONMENT = {"_KFP_RUNTIME": "true", "OMP_WAIT_POLICY": "passive"}
 MAX_START_SECONDS = 300.0  # in which the warm process must have imported what it was asked to
+MOMENTS = 50  # of 10 ms, for the warm process to be seen to have ended
 NOT_TOLD = 255  # the exit status where the warm process has told none
 # Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
 _LOCK = threading.Lock()
@@ -170,11 +172,19 @@ class Process:
         wait([self._process.sentinel])
         with _LOCK:
             self._process.join()
-            is_gone = self._forked_from != _SERVER._forkserver_pid or not is_alive()
         self._end_group()
-        if is_gone and self._process.exitcode == NOT_TOLD:
+        if self._process.exitcode == NOT_TOLD and self._is_alone():
             raise Gone(_last_words())
         return self._process.exitcode, message
+
+    def _is_alone(self) -> bool:
+        """Return whether the warm process has ended; one that ends closes its files a moment before it is seen to."""
+        for _ in range(MOMENTS):
+            with _LOCK:
+                if self._forked_from != _SERVER._forkserver_pid or not is_alive():
+                    return True
+            time.sleep(0.01)
+        return False
 
     def _end_group(self) -> None:
         """End what the process has started and left behind: it is in a group of its own."""
