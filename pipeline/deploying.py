@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pipeline import RequestError, files, serving, storage
+from pipeline.answers import answers_told
 from pipeline.compiler import Dumper
 from pipeline.engines.vertex_service import Service
 from pipeline.models import FoundModel
@@ -117,11 +118,13 @@ def _packaged(settings: Settings, found: FoundModel) -> tuple[str, dict[str, Any
     place = f"gs://{settings.bucket}/{settings.identifier}/served/{found.sha256[:16]}-{version}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
-        if storage.find(f"{place}/{FACTS}"):  # which is sent last
-            storage.fetch(f"{place}/{FACTS}", folder / FACTS)
-            return place, _facts(folder)
+        with answers_told(place, "The model"):
+            if storage.find(f"{place}/{FACTS}"):  # which is sent last
+                storage.fetch(f"{place}/{FACTS}", folder / FACTS)
+                return place, _facts(folder)
         if storage.is_object(found.folder):
-            storage.fetch_all(found.folder, folder)
+            with answers_told(found.folder, "The model"):
+                storage.fetch_all(found.folder, folder)
         else:
             shutil.copytree(found.folder, folder)
         if not (folder / MODEL).is_file() or sha256(str(folder / MODEL)) != found.sha256:

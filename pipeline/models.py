@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import RequestError, history, runs, storage
+from pipeline.answers import answers_told
 from pipeline.runs import Run
 from pipeline.settings import Settings
 from steps import champions
@@ -91,7 +92,8 @@ def sha256_of(folder: str) -> str:
     with TemporaryDirectory() as here:
         if storage.is_object(folder):
             try:
-                storage.fetch(f"{folder}/{FACTS}", Path(here, FACTS))
+                with answers_told(folder, "The model"):
+                    storage.fetch(f"{folder}/{FACTS}", Path(here, FACTS))
             except FileNotFoundError as error:
                 raise RequestError(f"{folder} is no folder of a model: {error}") from None
             folder = here
@@ -107,10 +109,11 @@ def read_champion(place: str) -> Champion | None:
     Raises:
         RequestError: the file is damaged.
     """
-    try:
-        return champions.read(place)
-    except ValueError as error:
-        raise RequestError(str(error)) from None
+    with answers_told(place, "The champion"):
+        try:
+            return champions.read(place)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
 
 
 def champion_told(place: str, columns: Collection[str]) -> str:
@@ -148,7 +151,8 @@ def copied_champion(place: str, folder: Path) -> str:
         return ""
     model = champions.folder_of(champion, place)
     if storage.is_object(model):
-        model = str(storage.fetch_all(model, folder / "champion" / "model"))
+        with answers_told(model, "The model"):
+            model = str(storage.fetch_all(model, folder / "champion" / "model"))
     copy = str(folder / "champion" / champions.FILE)
     champions.promote(copy, replace(champion, model=model), None)
     return copy

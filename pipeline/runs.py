@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from pipeline import ROOT, RequestError, ending, files, locks, run_folders, storage
+from pipeline.answers import answers_told
 from pipeline.run_folders import LATEST, LOCK, RUN_ID, TEMPORARY
 from steps.tables.fingerprints import sha256
 
@@ -256,7 +257,8 @@ class Run(BaseModel):
             path = Path(uri)
         elif not path.exists():
             try:
-                storage.fetch_all(uri, path)
+                with answers_told(uri, "The object"):
+                    storage.fetch_all(uri, path)
             except FileNotFoundError as error:
                 raise RequestError(f"{error} A task of the run {self.run_id} wrote it.") from None
         if not os.path.exists(path):  # of a name that no file can have, too

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline import RequestError, console, storage
+from pipeline.answers import answers_told
 from pipeline.models import FoundModel
 from steps.environment import BASE_IMAGE, pinned
 from steps.model_folder import FACTS, MODEL
@@ -70,8 +71,9 @@ def serve(found: FoundModel, port: int = PORT) -> None:
     with place, TemporaryDirectory() as temporary:
         folder = found.folder
         if storage.is_object(folder):
-            for name in (FACTS, MODEL):
-                storage.fetch(f"{folder}/{name}", Path(temporary, name))
+            with answers_told(folder, "The model"):
+                for name in (FACTS, MODEL):
+                    storage.fetch(f"{folder}/{name}", Path(temporary, name))
             folder = temporary
         try:
             serve_folder(folder, found.sha256, [place], ready=ready)

@@ -1,6 +1,5 @@
 """What --data names: where the table is, its fingerprint and size, and whether it can be a table at all."""
 
-import contextlib
 import dataclasses
 import difflib
 import glob
@@ -8,12 +7,13 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipeline import RequestError, files, storage
+from pipeline.answers import answers_told
 from pipeline.texts import shortened
 from steps.model_folder import FACTS, MODEL, REFERENCE
 from steps.tables import fingerprints, globs
@@ -108,7 +108,7 @@ def download(source: Source, cache_dir: Path) -> Source:
         return source
     folder = cache_dir / source.fingerprint
     is_folder = source.uri.endswith("/")
-    with _answers_told(source.name):
+    with answers_told(source.name):
         blobs = storage.find(source.uri)
         if _fingerprint_of(blobs, source.uri) != source.fingerprint:
             raise RequestError(f"--data {source.name} was replaced between the look at it and its download. Run again.")
@@ -165,7 +165,7 @@ def place_model(folder: str, sha256: str, bucket: str | None, cache_dir: Path) -
     if storage.is_object(folder):
         if bucket:
             return folder
-        with _answers_told(folder, "The model"):
+        with answers_told(folder, "The model"):
             blobs = [blob for name in names for blob in storage.find(f"{folder}/{name}")]
             if len(blobs) < len(names):
                 raise RequestError(f"{folder} is no folder of a model. Name one that promote-model has written.")
@@ -188,7 +188,7 @@ def place_model(folder: str, sha256: str, bucket: str | None, cache_dir: Path) -
 
 
 def _fetched(uri: str, cache_dir: Path) -> Path:
-    with _answers_told(uri, "The schema"):
+    with answers_told(uri, "The schema"):
         found = storage.find(uri)
         if not found:
             raise RequestError(f"There is no object {uri}. Name another run.")
@@ -287,7 +287,7 @@ def _objects(data: str, label: str | None, options: ReadOptions) -> Source:
     bucket, name = storage.split(data)
     if not BUCKET.fullmatch(bucket) or not name.isprintable():
         raise RequestError(f"--data {data[:200]!r}: expected gs://bucket/object, or a glob or folder/ of objects.")
-    with _answers_told(data):
+    with answers_told(data):
         blobs, uri = storage.find(data) if name else [], data
         if not blobs and (below := storage.find(f"{data.rstrip('/')}/")):  # a folder
             blobs, uri = below, f"{data.rstrip('/')}/"
@@ -324,7 +324,7 @@ def _bigquery_table(data: str, label: str | None) -> Source:
     from google.cloud import bigquery
 
     anonymous = _anonymous() if os.environ.get("BIGQUERY_EMULATOR_HOST") else None
-    with _answers_told(data):
+    with answers_told(data):
         table = bigquery.Client(table_id.split(".")[0], credentials=anonymous).get_table(table_id)
         mark = fingerprints.of_bigquery(table_id, table.modified, table.num_rows)
         columns, n_rows, n_bytes = [field.name for field in table.schema], table.num_rows, table.num_bytes or 0
@@ -333,39 +333,10 @@ def _bigquery_table(data: str, label: str | None) -> Source:
     return Source(data, data, mark, n_bytes, described)
 
 
-@contextlib.contextmanager
-def _answers_told(data: str, what: str = "--data") -> Iterator[None]:
-    """Turn what a service refuses, or answers in another way than it should, into words about the data."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-    from requests import RequestException
-
-    refused = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException)
-    try:
-        yield
-    except (*refused, ValueError, LookupError, TypeError, AttributeError) as error:  # the last: of what is no answer
-        raise RequestError(
-            f"{what} {data} cannot be read: {_first_line(error)}\n{_ASK_FOR[data.partition(':')[0]]}"
-        ) from error
-
-
-_ASK_FOR = {
-    "gs": "Check the address and that you may read it: gcloud storage ls gs://BUCKET; log in with: gcloud auth "
-    "application-default login",
-    "bq": "Check the name and that you may read it: bq show PROJECT:DATASET.TABLE; log in with: gcloud auth "
-    "application-default login",
-}
-
-
 def _anonymous() -> Any:
     from google.auth.credentials import AnonymousCredentials
 
     return AnonymousCredentials()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _of_files(name: str, uri: str, paths: tuple[Path, ...], description: str, folder: Path | None = None) -> Source:

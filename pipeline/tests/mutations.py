@@ -6,6 +6,7 @@ Only a RequestError may come out, or what the docstring of the reading function 
 """
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -126,7 +127,7 @@ def mutated_document(document: Any, another: Any, chance: random.Random) -> Any:
         inside, key = at(holder, place[:-1]), place[-1]
         match chance.randrange(6):
             case 0 | 1:
-                inside[key] = chance.choice(OTHERS)
+                inside[key] = copy.deepcopy(chance.choice(OTHERS))
             case 2:
                 inside[key] = at(another, chance.choice(places(another)))
             case 3 if len(place) > 1:

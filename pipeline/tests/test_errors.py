@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline import ROOT, RequestError, StartedError, command_line, runs, started
+from pipeline import ROOT, RequestError, StartedError, __main__, command_line, runs, started
 from pipeline.texts import printable, shortened, words
 
 FAST = ("--identifier", "x", "--data", "sample:50", "--set", "max_iter=2")
@@ -149,3 +149,16 @@ def test_start_up_stays_light():
     code = "import pipeline.texts, pipeline.streams, sys; print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"typer", "rich", "pydantic", "json", "tempfile"} & {*printed.stdout.split()}
+
+
+@pytest.mark.parametrize("place", ["gs://no-such-bucket-of-anyone/model"])
+@pytest.mark.parametrize("verb", [["serve", "x", "--model"], ["predict", "x", "rows.csv", "-o", "out.csv", "--model"]])
+def test_what_lies_in_a_bucket_needs_credentials_and_says_so(verb, place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    assert __main__.main([*verb, place]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"Error: The model {place} cannot be read: ")
+    assert "gcloud auth application-default login" in told

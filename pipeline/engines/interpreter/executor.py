@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from pipeline import files
 from pipeline.engines.interpreter.values import SpecError, Values, not_finite, shortened, typed
@@ -63,10 +64,27 @@ def inputs_of(inputs: Values) -> dict[str, Any]:
     return {"parameterValues": inputs.parameters} | ({"artifacts": artifacts} if artifacts else {})
 
 
+@with_config(ConfigDict(extra="allow"))
+class _ArtifactType(TypedDict, total=False):
+    """KFP's ArtifactTypeSchema."""
+
+    schemaTitle: str
+
+
+@with_config(ConfigDict(extra="allow"))
+class _RuntimeArtifact(TypedDict, total=False):
+    """KFP's message of this name."""
+
+    name: str
+    type: _ArtifactType
+    uri: str
+    metadata: dict[str, Any]
+
+
 class ArtifactList(BaseModel):
     """KFP's message of this name."""
 
-    artifacts: list[dict[str, Any]]
+    artifacts: list[_RuntimeArtifact]
 
 
 class _Written(BaseModel):

@@ -63,10 +63,13 @@ def typed(value: Any, parameter_type: str) -> Any:
     match parameter_type:
         case "STRING":
             return text(value)
-        case "NUMBER_INTEGER" if number and float(value).is_integer():
+        case "NUMBER_INTEGER" if number and (isinstance(value, int) or value.is_integer()):
             return int(value)
         case "NUMBER_DOUBLE" if number:
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise SpecError(f"expected a number of at most 1.8e308, not {shortened(value)}") from None
         case "BOOLEAN" if isinstance(value, bool):
             return value
         case "LIST" if isinstance(value, list):
