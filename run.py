@@ -72,6 +72,34 @@ def run(
     region: Annotated[str | None, Flag(help="Region of the job, such as europe-west4.")] = None,
     bucket: Annotated[str | None, Flag(help="Bucket for data and artifacts.")] = None,
     service_account: Annotated[str | None, Flag(help="Account that the tasks run as.")] = None,
+    fuse: Annotated[
+        bool | None, Flag("--fuse", help="Join tasks of a chain on one machine size into one: fewer starts.")
+    ] = None,
+    parallelism: Annotated[
+        int | None, Flag(metavar="N", help="How many iterations of a loop run at once; by default all.")
+    ] = None,
+    packages: Annotated[
+        str | None, Flag(help="Where tasks install from: index, or bucket (collected once, no index needed).")
+    ] = None,
+    index_url: Annotated[str | None, Flag(metavar="URL", help="Package index in place of pip's own.")] = None,
+    base_image: Annotated[str | None, Flag(metavar="IMAGE", help="Image of the steps, at any mirror.")] = None,
+    network: Annotated[str | None, Flag(help="VPC network that the tasks are peered with.")] = None,
+    reserved_ip_ranges: Annotated[
+        str | None, Flag(metavar="NAME,…", help="Ranges of the network that the tasks take their addresses from.")
+    ] = None,
+    psc_attachment: Annotated[
+        str | None, Flag(metavar="ATTACHMENT", help="Network attachment of a Private Service Connect interface.")
+    ] = None,
+    encryption_key: Annotated[
+        str | None, Flag(metavar="KEY", help="Key that what the job leaves is encrypted by.")
+    ] = None,
+    spot: Annotated[
+        bool | None, Flag("--spot", help="Run the tasks on Spot machines: cheaper, may be taken away.")
+    ] = None,
+    persistent_resource: Annotated[
+        str | None, Flag(metavar="ID", help="Persistent resource whose machines run the tasks.")
+    ] = None,
+    timeout: Annotated[float | None, Flag(metavar="HOURS", help="Cancel a job that takes longer.")] = None,
 ) -> None:
     """Compile a pipeline and run it."""
     from pipeline import contradictions
@@ -90,6 +118,18 @@ def run(
         service_account=service_account,
         schedule=schedule,
         timezone=timezone,
+        fuse=fuse,
+        parallelism=parallelism,
+        packages=packages,
+        index_url=index_url,
+        base_image=base_image,
+        network=network,
+        reserved_ip_ranges=reserved_ip_ranges,
+        psc_attachment=psc_attachment,
+        encryption_key=encryption_key,
+        spot=spot,
+        persistent_resource=persistent_resource,
+        timeout=timeout,
     )
     name, reason = settings.chosen_engine()
     given = {

@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ import yaml
 from google.protobuf import json_format
 from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.base_component import BaseComponent
-from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec, PipelineTaskSpec
+from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
-from pipeline import RequestError, profiles
-from pipeline.graph import GOOGLE_IMAGE
+from pipeline import RequestError, machines
 from pipeline.loading import load as load  # a pipeline, by its name
 from pipeline.models import PARAMETERS
 from pipeline.parameters import Range, range_of
+from pipeline.target import HERE, Target
 from pipeline.texts import printable, shortened
 
 MOST_SHOWN = 80  # characters of an assignment in a message
@@ -54,13 +54,7 @@ def takes_model(pipeline: BaseComponent) -> bool:
 
 
 def compile_pipeline(
-    pipeline: BaseComponent,
-    path: Path,
-    engine: str = "local",
-    profile: str = "standard",
-    *,
-    caching: bool = True,
-    defaults: dict[str, Any] | None = None,
+    pipeline: BaseComponent, path: Path, target: Target = HERE, *, defaults: dict[str, Any] | None = None
 ) -> None:
     """Write the spec of a pipeline to a .yaml or .json file; see compiled.
 
@@ -71,7 +65,7 @@ def compile_pipeline(
         raise RequestError(
             f"A spec is a .yaml or a .json file, not {shortened(path.name)}. Name it with one of these endings."
         )
-    text = compiled(pipeline, engine, profile, caching=caching, defaults=defaults, ending=path.suffix)
+    text = compiled(pipeline, target, defaults=defaults, ending=path.suffix)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -81,10 +75,8 @@ def compile_pipeline(
 
 def compiled(
     pipeline: BaseComponent,
-    engine: str = "local",
-    profile: str = "standard",
+    target: Target = HERE,
     *,
-    caching: bool = True,
     defaults: dict[str, Any] | None = None,
     ending: str = ".yaml",
 ) -> str:
@@ -92,9 +84,7 @@ def compiled(
 
     Args:
         pipeline: A function decorated with @dsl.pipeline.
-        engine: local leaves out the machines and the retries; every task runs here, once.
-        profile: Name of the profile that gives each step its machine and its retries.
-        caching: Whether tasks may take their results from the engine's cache.
+        target: What it is compiled for.
         defaults: Values that replace the defaults of the pipeline's parameters.
         ending: .yaml or .json.
 
@@ -102,10 +92,10 @@ def compiled(
         RequestError: the pipeline has what JSON does not take.
     """
     spec = pipeline_spec_builder.modify_pipeline_spec_with_override(pipeline.pipeline_spec, None, defaults)
-    if engine != "local":
-        _set_machines(spec, profile)
-    if not caching:
-        for task in _tasks(spec):
+    if target.engine != "local":
+        machines.set_machines(spec, target.profile)
+    if not target.caching:
+        for task in machines.tasks(spec):
             task.caching_options.enable_cache = False
     return _text(pipeline, spec, ending)
 
@@ -136,32 +126,6 @@ def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str) -> str:
     documents = [content, platform] if platform else [content]
     written = yaml.dump_all(documents, Dumper=Dumper, sort_keys=True, allow_unicode=True, width=120)
     return "\n".join([*lines, written])
-
-
-def _set_machines(spec: PipelineSpec, profile: str) -> None:
-    """Give each task the machine and the retries of a profile, where the pipeline does not ask for others."""
-    for label, executor in spec.deployment_spec["executors"].items():
-        if "container" in executor and not executor["container"]["image"].startswith(GOOGLE_IMAGE):
-            machine = profiles.machine(profile, label.removeprefix("exec-"))
-            asked = json_format.MessageToDict(executor["container"]).get("resources", {})
-            # the numbers are the same for services older than the texts
-            if not asked.keys() & {"resourceCpuLimit", "cpuLimit", "resourceCpuRequest", "cpuRequest"}:
-                asked |= {"resourceCpuLimit": str(machine.cpus), "cpuLimit": machine.cpus}
-            if not asked.keys() & {"resourceMemoryLimit", "memoryLimit", "resourceMemoryRequest", "memoryRequest"}:
-                asked |= {"resourceMemoryLimit": f"{machine.memory_gb}G", "memoryLimit": machine.memory_gb}
-            executor["container"]["resources"] = asked
-    for task in _tasks(spec):
-        executor_label = spec.components[task.component_ref.name].executor_label
-        retries = profiles.retries(executor_label.removeprefix("exec-"))
-        if executor_label and retries and not task.HasField("retry_policy"):
-            policy = task.retry_policy
-            policy.max_retry_count, policy.backoff_factor = retries, 2.0
-            policy.backoff_duration.seconds, policy.backoff_max_duration.seconds = 60, 3600
-
-
-def _tasks(spec: PipelineSpec) -> Iterator[PipelineTaskSpec]:
-    for component in (spec.root, *spec.components.values()):
-        yield from component.dag.tasks.values()
 
 
 def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ OF_RUNS = ("--no-wait", "--experiment", "--isolated")
 OF_SERVICE = ("--no-wait", "--experiment", "--service-account", "--timezone")
 REGISTERING = ("--register", "--deploy")
 OF_JOBS = ("--project", "--region", "--bucket")
+OF_SPECS = ("--fuse", "--parallelism", "--packages", "--index-url", "--base-image", "--spot", "--persistent-resource")
+OF_PLACES = ("--network", "--reserved-ip-ranges", "--psc-attachment", "--encryption-key", "--timeout")
 TABLE = (
     *(
         Row(("--json",), situation, "{} prints the record of a run, and this command runs nothing. Leave it out.")
@@ -58,6 +60,16 @@ TABLE = (
         "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
     ),
     Row(
+        (*OF_SPECS, *OF_PLACES),
+        "--unschedule",
+        "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
+    ),
+    Row(
+        (*OF_PLACES, "--packages"),
+        "--compile-only",
+        "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
+    ),
+    Row(
         REGISTERING,
         "--unschedule",
         "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
@@ -75,6 +87,11 @@ TABLE = (
     ),
     Row(
         OF_SERVICE,
+        "engine local",
+        "{} is for jobs of a service and has no effect on the local engine. Leave it out, or give --engine vertex.",
+    ),
+    Row(
+        ("--parallelism", "--packages", "--index-url", "--base-image", "--spot", "--persistent-resource", *OF_PLACES),
         "engine local",
         "{} is for jobs of a service and has no effect on the local engine. Leave it out, or give --engine vertex.",
     ),

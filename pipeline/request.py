@@ -14,6 +14,7 @@ from pipeline.models import FoundModel
 from pipeline.runs import Run
 from pipeline.settings import Settings
 from pipeline.sources import Source
+from pipeline.target import Target
 from steps import champions
 
 
@@ -123,20 +124,22 @@ class Request:
 
     def compile(self) -> str:
         """Return the spec that the engine runs, as YAML."""
-        engine, _ = self.settings.chosen_engine()
         profile, _ = self.profile
-        return compiler.compiled(self._registering(profile), engine, profile, caching=self.caching)
+        return compiler.compiled(self._registering(profile), self._target(profile))
 
     def compile_for_elsewhere(self, path: Path) -> None:
         """Write a spec whose defaults are the values that were given; of what size its data will be is not known."""
-        engine, _ = self.settings.chosen_engine()
         profile, _ = profiles.choose(self.settings.profile, n_bytes=0)
         defaults = self.given | self._of_flags()
         if self.registers:  # what is promoted, and so there is a champion to compare with
             self.settings.require("bucket")
             defaults |= self._of_flags(champion=models.champion_place(self.settings))
         pipeline = self._registering(profile)
-        compiler.compile_pipeline(pipeline, path, engine, profile, caching=self.caching, defaults=defaults)
+        compiler.compile_pipeline(pipeline, path, self._target(profile), defaults=defaults)
+
+    def _target(self, profile: str) -> Target:
+        """Return what the spec is compiled for."""
+        return Target.of(self.settings, profile, caching=self.caching)
 
     def _registering(self, profile: str) -> BaseComponent:
         """Return the pipeline, with the tasks that register its model where that was asked for."""

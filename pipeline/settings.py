@@ -59,11 +59,51 @@ def _bucket(value: str) -> str:
 
 
 def _image(value: str) -> str:
-    if value != NO_IMAGE and not re.fullmatch(r"[a-z0-9][\w.:/-]*[:@][\w.:-]+", value, re.ASCII):
-        raise ValueError(
-            "expected the place of a container image with its tag, as docker.io/library/python:3.11, or none"
-        )
+    if not re.fullmatch(r"[a-z0-9][\w.:/-]*[:@][\w.:-]+", value, re.ASCII):
+        raise ValueError("expected the place of a container image with its tag, as docker.io/library/python:3.11")
     return value
+
+
+def _image_or_none(value: str) -> str:
+    try:
+        return value if value == NO_IMAGE else _image(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or none") from None
+
+
+def _index_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname or re.search(r"[\s'\"\\$`]", value):
+        raise ValueError("expected the address of a package index, as https://HOST/simple")
+    if url.password:
+        raise ValueError("a password would stand in the spec and in every log; let the index know the tasks' account")
+    return value
+
+
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    """Return the rule that a value matches a pattern."""
+
+    def checked(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(checked)
+
+
+NETWORK = _matching(
+    r"projects/[\w.:-]+/global/networks/[a-z][a-z0-9-]{0,62}", "projects/PROJECT/global/networks/NETWORK"
+)
+KEY = _matching(
+    r"projects/[\w.:-]+/locations/[\w-]+/keyRings/[\w-]{1,63}/cryptoKeys/[\w-]{1,63}",
+    "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY",
+)
+ATTACHMENT = _matching(
+    r"projects/[\w.:-]+/regions/[\w-]+/networkAttachments/[a-z][a-z0-9-]{0,62}",
+    "projects/PROJECT/regions/REGION/networkAttachments/NAME",
+)
+RANGES = _matching(r"[a-z][a-z0-9-]{0,62}(,[a-z][a-z0-9-]{0,62})*", "names of ranges, with commas between them")
+RESOURCE = _matching(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", "the id of a persistent resource of the project and region")
 
 
 def _api_endpoint(value: str) -> str:
@@ -114,7 +154,19 @@ class Settings(BaseSettings):
     region: Annotated[str, AfterValidator(_name)] | None = _google("REGION")
     bucket: Annotated[str, AfterValidator(_bucket)] | None = None
     service_account: Annotated[str, AfterValidator(_name)] | None = None
-    serving_image: Annotated[str, AfterValidator(_image)] | None = None
+    serving_image: Annotated[str, AfterValidator(_image_or_none)] | None = None
+    base_image: Annotated[str, AfterValidator(_image)] = BASE_IMAGE
+    packages: Literal["index", "bucket"] = "index"
+    index_url: Annotated[str, AfterValidator(_index_url)] | None = None
+    fuse: bool = False
+    parallelism: Annotated[int, Field(ge=1, le=100)] | None = None
+    network: Annotated[str, NETWORK] | None = None
+    reserved_ip_ranges: Annotated[str, RANGES] | None = None
+    psc_attachment: Annotated[str, ATTACHMENT] | None = None
+    encryption_key: Annotated[str, KEY] | None = None
+    spot: bool = False
+    persistent_resource: Annotated[str, RESOURCE] | None = None
+    timeout: Annotated[float, Field(gt=0, le=168, allow_inf_nan=False)] | None = None  # hours
     api_endpoint: Annotated[str, AfterValidator(_api_endpoint)] | None = None
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"

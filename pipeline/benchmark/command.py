@@ -20,6 +20,7 @@ from pipeline.benchmark import METRICS, PARAMETERS
 from pipeline.benchmark.measuring import CORES, ContestantFailed, Measured, measure
 from pipeline.benchmark.rows import make_rows
 from pipeline.settings import settle
+from pipeline.target import Target
 from pipeline.texts import shortened
 from steps.tables import fingerprints
 
@@ -90,7 +91,7 @@ def benchmark(
         (work / PARAMETERS).write_text(json.dumps(compiler.resolved(definition, given)), encoding="utf-8")
         contestants = _contestants(work, file, label)
         if stock:
-            compiler.compile_pipeline(definition, work / "stock.yaml", caching=False)
+            compiler.compile_pipeline(definition, work / "stock.yaml", Target(caching=False))
             command = _module("stock", work / "stock.yaml", work / PARAMETERS, work / "stock")
             contestants.append(Contestant(STOCK, command, work / "stock"))
         _compete(contestants, work, runs)

@@ -129,7 +129,7 @@ def mutated_document(document: Any, another: Any, chance: random.Random) -> Any:
             case 0 | 1:
                 inside[key] = copy.deepcopy(chance.choice(OTHERS))
             case 2:
-                inside[key] = at(another, chance.choice(places(another)))
+                inside[key] = copy.deepcopy(at(another, chance.choice(places(another))))
             case 3 if len(place) > 1:
                 del inside[key]
             case 4 if isinstance(inside, dict):
@@ -138,9 +138,9 @@ def mutated_document(document: Any, another: Any, chance: random.Random) -> Any:
                 )
             case 5 if len(place) > 1 and isinstance(inside, list):
                 times = chance.choice([1, 2, 300]) if len(json.dumps(inside[key])) < 1_000 else 1
-                inside += [inside[key]] * times
+                inside += [copy.deepcopy(inside[key]) for _ in range(times)]
             case 5 if isinstance(inside, dict):
-                inside[key] = chance.choice([*inside.values()])
+                inside[key] = copy.deepcopy(chance.choice([*inside.values()]))
     return holder[0] if holder else None
 
 

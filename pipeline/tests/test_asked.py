@@ -10,6 +10,7 @@ from pipeline import check, compiler, console, graph
 from pipeline.check import Failed
 from pipeline.engines import isolated
 from pipeline.graph import Install
+from pipeline.target import Target
 
 
 @dsl.component(base_image="python:3.11")
@@ -37,7 +38,7 @@ def asking(cpus: str = "2"):
 @pytest.fixture
 def nodes(tmp_path):
     def of(engine):
-        compiler.compile_pipeline(asking, tmp_path / "spec.yaml", engine, "standard")
+        compiler.compile_pipeline(asking, tmp_path / "spec.yaml", Target(engine))
         found = graph.nodes(graph.load(tmp_path / "spec.yaml"))
         return sorted((node.step, node.cpus, node.memory, node.accelerator, node.retries) for node in found)
 

@@ -13,6 +13,7 @@ from kfp.dsl import Artifact, Dataset, Input, Output
 from pipeline import RequestError, check, compiler, graph
 from pipeline.check import Check, Failed
 from pipeline.sources import Source
+from pipeline.target import Target
 from steps.prepare_data import prepare_data
 from steps.split_data import split_data
 
@@ -74,7 +75,7 @@ def wrong(name: str, count: int = 1):
 @pytest.fixture
 def spec(tmp_path):
     def of(pipeline):
-        compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml", "vertex")
+        compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml", Target("vertex"))
         return graph.load(tmp_path / "spec.yaml")
 
     return of

@@ -7,6 +7,7 @@ from kfp import components, dsl
 
 from pipeline import PIPELINES, RequestError, compiler, graph
 from pipeline.profiles import PROFILES
+from pipeline.target import Target
 
 
 @dsl.component(base_image="python:3.11")
@@ -27,7 +28,7 @@ def training():
 )
 def test_every_pipeline_compiles_to_one_document_that_kfp_loads(tmp_path, pipeline, profile, engine, ending):
     path = tmp_path / f"spec.{ending}"
-    compiler.compile_pipeline(compiler.load(pipeline), path, engine=engine, profile=profile)
+    compiler.compile_pipeline(compiler.load(pipeline), path, Target(engine, profile))
     assert len([*yaml.safe_load_all(path.read_text())]) == 1
     loaded = components.load_component_from_file(str(path))
     assert loaded.pipeline_spec.pipeline_info.name == f"covertype-{pipeline}"
@@ -40,7 +41,7 @@ def test_two_builds_are_the_same(training, tmp_path):
 
 
 def test_profile_sets_the_limits_of_each_step_as_literals(training, tmp_path):
-    compiler.compile_pipeline(training, tmp_path / "spec.json", engine="vertex", profile="standard")
+    compiler.compile_pipeline(training, tmp_path / "spec.json", Target("vertex"))
     executors = json.loads((tmp_path / "spec.json").read_text())["deploymentSpec"]["executors"]
     resources = {name: executor["container"]["resources"] for name, executor in executors.items()}
     assert resources["exec-split-data"]["resourceCpuLimit"] == "4"
@@ -54,7 +55,7 @@ def test_profile_sets_the_limits_of_each_step_as_literals(training, tmp_path):
 
 def test_no_cache_turns_the_cache_of_every_task_off(training, tmp_path):
     compiler.compile_pipeline(training, tmp_path / "on.yaml")
-    compiler.compile_pipeline(training, tmp_path / "off.yaml", caching=False)
+    compiler.compile_pipeline(training, tmp_path / "off.yaml", Target(caching=False))
     assert (tmp_path / "on.yaml").read_text().count("enableCache: true") == 6
     assert "enableCache" not in (tmp_path / "off.yaml").read_text()
 

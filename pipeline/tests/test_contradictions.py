@@ -24,6 +24,16 @@ VALUES = {
     "--bucket": "trees",
     "--service-account": "a@b",
     "--deploy": "vertex",
+    "--parallelism": "2",
+    "--packages": "bucket",
+    "--index-url": "https://packages.example/simple",
+    "--base-image": "mirror.example/library/python:3.11-slim",
+    "--persistent-resource": "warm",
+    "--network": "projects/1/global/networks/own",
+    "--reserved-ip-ranges": "own-range",
+    "--psc-attachment": "projects/p/regions/us-central1/networkAttachments/own",
+    "--encryption-key": "projects/p/locations/us-central1/keyRings/own/cryptoKeys/own",
+    "--timeout": "2",
 }
 SITUATIONS = {  # what brings each about that is no option itself
     "engine local": ("--engine", "local"),

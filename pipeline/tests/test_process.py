@@ -13,6 +13,7 @@ from kfp import dsl
 from pipeline import RequestError, compiler, engines, runs
 from pipeline.engines.local import LocalEngine
 from pipeline.settings import Settings
+from pipeline.target import Target
 from pipeline.tests.conformance.test_conformance import Told
 
 
@@ -23,7 +24,7 @@ def execute(tmp_path):
     def run(pipeline, caching=False, **parameters):
         data = runs.Data(source="none", fingerprint="")
         record = runs.new(tmp_path, "x", pipeline="x", engine="local", parameters=parameters, data=data)
-        compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml", caching=caching)
+        compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml", Target(caching=caching))
         record.begin(tmp_path / "spec.yaml")
         record._told = Told()
         engines.execute(LocalEngine(Settings(runs_dir=tmp_path)), parameters, record, record._told)

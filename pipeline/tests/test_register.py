@@ -22,6 +22,7 @@ from pipeline.engines import vertex_checks
 from pipeline.engines.vertex_service import Service
 from pipeline.registering import Registration, registering
 from pipeline.settings import settle
+from pipeline.target import Target
 from pipeline.tests.promoting import promote_model
 from steps import champions, vertex_api
 from steps.find_resource import find_resource
@@ -245,7 +246,9 @@ def test_version_that_has_traffic_and_other_models_stay_on_the_endpoint(vertex, 
 @pytest.fixture(scope="module")
 def spec():
     registration = Registration("mine", "demo", "us-central1", "http://127.0.0.1:1", IMAGE, "abc", deploys=True)
-    return graph.parsed(compiler.compiled(registering(compiler.load("training"), registration, "large"), "vertex"))
+    return graph.parsed(
+        compiler.compiled(registering(compiler.load("training"), registration, "large"), Target("vertex"))
+    )
 
 
 def test_gate_is_the_one_return_of_promote_model(spec):

@@ -13,6 +13,7 @@ import pytest
 from pipeline import ROOT, compiler, engines, runs
 from pipeline.engines.local import LocalEngine
 from pipeline.settings import Settings, settle
+from pipeline.target import Target
 from pipeline.tests.conformance import artifacts, conditions, failures, graphs, loops, parameters, results  # noqa: F401
 from pipeline.tests.conformance.cases import CASES
 
@@ -49,7 +50,7 @@ def executed(case, folder, engine, name="local"):
         parameters=given,
         data=runs.Data(source="none", fingerprint=""),
     )
-    compiler.compile_pipeline(case.pipeline, folder / "spec.yaml", engine=name, caching=False)
+    compiler.compile_pipeline(case.pipeline, folder / "spec.yaml", Target(name, caching=False))
     record.begin(folder / "spec.yaml")
     engines.execute(engine, given, record, told)
     return record, told
@@ -105,6 +106,7 @@ module, name, folder, given = sys.argv[1:]
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root=folder, raise_on_error=True)
 importlib.import_module(module)
 from pipeline.tests.conformance.cases import CASES
+from pipeline.target import Target
 try:
     task = CASES[name].pipeline(**json.loads(given))
 except RuntimeError as error:

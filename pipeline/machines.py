@@ -1,0 +1,36 @@
+"""The machine and the retries of each task of a spec, by the profile or by what the pipeline asks for itself."""
+
+from collections.abc import Iterator
+
+from google.protobuf import json_format
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PipelineTaskSpec
+
+from pipeline import profiles
+from pipeline.graph import GOOGLE_IMAGE
+
+
+def set_machines(spec: PipelineSpec, profile: str) -> None:
+    """Give each task the machine and the retries of a profile, where the pipeline does not ask for others."""
+    for label, executor in spec.deployment_spec["executors"].items():
+        if "container" in executor and not executor["container"]["image"].startswith(GOOGLE_IMAGE):
+            machine = profiles.machine(profile, label.removeprefix("exec-"))
+            asked = json_format.MessageToDict(executor["container"]).get("resources", {})
+            # the numbers are the same for services older than the texts
+            if not asked.keys() & {"resourceCpuLimit", "cpuLimit", "resourceCpuRequest", "cpuRequest"}:
+                asked |= {"resourceCpuLimit": str(machine.cpus), "cpuLimit": machine.cpus}
+            if not asked.keys() & {"resourceMemoryLimit", "memoryLimit", "resourceMemoryRequest", "memoryRequest"}:
+                asked |= {"resourceMemoryLimit": f"{machine.memory_gb}G", "memoryLimit": machine.memory_gb}
+            executor["container"]["resources"] = asked
+    for task in tasks(spec):
+        executor_label = spec.components[task.component_ref.name].executor_label
+        retries = profiles.retries(executor_label.removeprefix("exec-"))
+        if executor_label and retries and not task.HasField("retry_policy"):
+            policy = task.retry_policy
+            policy.max_retry_count, policy.backoff_factor = retries, 2.0
+            policy.backoff_duration.seconds, policy.backoff_max_duration.seconds = 60, 3600
+
+
+def tasks(spec: PipelineSpec) -> Iterator[PipelineTaskSpec]:
+    """Yield the tasks of a spec, those in its loops and conditions among them."""
+    for component in (spec.root, *spec.components.values()):
+        yield from component.dag.tasks.values()
