@@ -17,6 +17,7 @@ from kfp.dsl.base_component import BaseComponent
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from pipeline import RequestError, machines
+from pipeline.fusing.joining import fuse
 from pipeline.loading import load as load  # a pipeline, by its name
 from pipeline.models import PARAMETERS
 from pipeline.parameters import Range, range_of
@@ -97,7 +98,7 @@ def compiled(
     if not target.caching:
         for task in machines.tasks(spec):
             task.caching_options.enable_cache = False
-    return _text(pipeline, spec, ending)
+    return _text(pipeline, spec, ending, target.fuse)
 
 
 class Dumper(yaml.CSafeDumper):
@@ -111,9 +112,11 @@ def _represent_text(dumper: Dumper, text: str) -> yaml.ScalarNode:
 Dumper.add_representer(str, _represent_text)
 
 
-def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str) -> str:
+def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str, fused: bool) -> str:
     """Return a spec as kfp's compiler has it: as YAML with what the pipeline is in comments, or as JSON."""
     content = json_format.MessageToDict(spec)
+    if fused:
+        content = fuse(content)
     platform = json_format.MessageToDict(pipeline.platform_spec)
     if ending == ".json":
         if platform:

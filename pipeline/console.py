@@ -121,7 +121,10 @@ class LiveTable(Lines):
         # a terminal shows the top of what is higher than it is: the end of a long loop would never be seen
         folded = len(tasks) + len(self._nodes) > progress_console.height
         for node in self._nodes:
-            of_node = sorted((task for task in tasks if task.name == node.name), key=lambda task: str(task.item))
+            names = {node.name, *(step.name for step in node.inside)}
+            of_node = [task for task in tasks if task.name in names]
+            if node.in_loop:
+                of_node.sort(key=lambda task: str(task.item))
             ended = [task for task in of_node if task.state in ("succeeded", "cancelled")]
             if folded and len(ended) > 1:
                 of_node = [task for task in of_node if task not in ended]

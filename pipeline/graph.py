@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Required
@@ -13,6 +13,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from pipeline import RequestError, files
+from pipeline.fusing import plans
+from pipeline.fusing.plans import Plan
 from steps.shipping import shipped_files
 
 # a service does itself what a container of this image asks it for: it starts none, on no machine of ours
@@ -36,6 +38,12 @@ class Node:
     memory: str = ""
     accelerator: str = ""
     retries: int = 0
+    inside: tuple["Node", ...] = ()  # the steps of a fused task, whose record they have
+
+    @property
+    def steps(self) -> tuple["Node", ...]:
+        """The tasks that a run records: itself, or the steps of a fused task."""
+        return self.inside or (self,)
 
 
 # what is used here of KFP's PipelineSpec, whose proto would take a task without a component, or a null for a text
@@ -241,7 +249,7 @@ def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Iterator
         label = component["executorLabel"]
         machine = _machine(executors.get(label, {}).get("container", {}).get("resources", {}))
         retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
-        yield Node(
+        node = Node(
             name,
             display_name,
             label.removeprefix("exec-"),
@@ -250,6 +258,28 @@ def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Iterator
             **machine,
             retries=retries,
         )
+        plan = plan_of(executors.get(label, {}).get("container", {}))
+        yield replace(node, inside=_inside(node, plan)) if plan else node
+
+
+def _inside(node: Node, plan: Plan) -> tuple[Node, ...]:
+    """Return the steps of a fused task."""
+    in_loop = node.in_loop or "loop" in plan
+    return tuple(
+        replace(node, name=step["name"], display_name=step["name"], step=step["executor"], in_loop=in_loop)
+        for step in plan["steps"]
+    )
+
+
+def plan_of(container: dict[str, Any]) -> Plan | None:
+    """Return what a fused task runs, None for a task that is not fused."""
+    return plans.of_source(container["command"][-1]) if FUNCTION_FLAG in container.get("args", ()) else None
+
+
+def plans_by_task(spec: dict[str, Any]) -> dict[str, Plan]:
+    """Return what the fused tasks of a spec run, by their names."""
+    steps = {step: plan for step, container in containers(spec).items() if (plan := plan_of(container))}
+    return {node.name: steps[node.step] for node in nodes(spec) if node.inside}
 
 
 def _machine(resources: dict[str, Any]) -> dict[str, str]:
@@ -285,6 +315,9 @@ def sources(container: dict[str, Any]) -> dict[str, str]:
     except Exception as error:  # of the parser, of base64, zlib and JSON
         told = " ".join(str(error).split())[:200] or type(error).__name__
         raise RequestError(f"The source of {function(container)} cannot be read: {told}.") from None
+    for step in (plan_of(container) or {"steps": ()})["steps"]:
+        inner = {file: text for file, text in shipped_files(step["source"]).items() if file.endswith(".py")}
+        modules |= inner | {f"{step['name']}.py": step["source"]}
     return {"": source, **modules}
 
 

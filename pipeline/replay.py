@@ -139,7 +139,7 @@ def _kept(run: Run, task: Task) -> _Inputs:
 def _step(run: Run, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the container and the component of a task's step as the pipeline has them now."""
     then = graph.nodes(graph.load(run.folder / runs.SPEC))
-    step = next((node.step for node in then if node.name == task.name), task.name)
+    step = next((step.step for node in then for step in node.steps if step.name == task.name), task.name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, runs.SPEC)
         compiler.compile_pipeline(compiler.load(run.pipeline), path)

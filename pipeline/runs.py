@@ -355,6 +355,11 @@ class Run(BaseModel):
         with self._lock:
             self.tasks = [task for task in self.tasks if not task.path.startswith(f"{path}/")]
 
+    def unfold(self, task: Task, keep: bool) -> None:
+        """Make room for the steps of a fused task in its place; it stays itself where they do not tell all of it."""
+        with self._lock:
+            self.tasks = [other for other in self.tasks if keep or other is not task]
+
     def end(self, task: Task, artifacts: Mapping[str, Artifact], values: Mapping[str, Any] | None = None) -> None:
         """Record how a task has ended.
 

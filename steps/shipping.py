@@ -100,6 +100,18 @@ def shipped_files(source: str) -> dict[str, str]:
     return {}
 
 
+def readable(source: str) -> str:
+    """Return a step's source with what it ships as readable text, though that may be too long for a command."""
+    for node in ast.parse(source).body:
+        call = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(call, ast.Call) and getattr(call.func, "id", None) == ShippedModules.__name__:
+            lines = source.splitlines(keepends=True)
+            listed = "".join(f"    {name!r}: {_literal(text)},\n" for name, text in shipped_files(source).items())
+            lines[node.lineno - 1 : node.end_lineno] = [f"ShippedModules({{\n{listed}}})\n"]
+            return "".join(lines)
+    return source
+
+
 def _texts(names: tuple[str, ...]) -> dict[str, str]:
     """Return the texts of modules and packages by the names of their files, those of a package's parents empty."""
     texts = {}

@@ -11,18 +11,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from pipeline import OWN_FOLDERS, ROOT, RequestError, ending, graph, sources
+from pipeline import OWN_FOLDERS, ROOT, RequestError, ending, files, graph, sources
 from pipeline.check import Check, Failed, make
 from pipeline.engines import Progress, isolated, keeper, warm, worker
 from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job, support
 from pipeline.engines.interpreter import run as run_graph
 from pipeline.engines.interpreter.results import addressed
+from pipeline.fusing import records
+from pipeline.fusing.plans import Plan
+from pipeline.fusing.running import RECORD
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
@@ -83,12 +86,13 @@ class LocalEngine:
         """Run a compiled pipeline to its end; see pipeline.engines.Engine."""
         compiled = graph.load(spec)
         runs_dir = self.settings.runs_dir
-        containers = graph.containers(compiled).values()
+        containers, fused = graph.containers(compiled).values(), graph.plans_by_task(compiled)
         if self.isolated:
-            tasks = IsolatedTasks(run, progress, _environments(compiled, runs_dir / ".environments", progress))
+            pythons = _environments(compiled, runs_dir / ".environments", progress)
+            tasks = IsolatedTasks(run, progress, pythons, fused)
             cache_dir = runs_dir / ".cache-isolated"  # what ran with the packages of here proves nothing
         else:
-            tasks = Tasks(run, progress, containers)
+            tasks = Tasks(run, progress, containers, fused)
             cache_dir = runs_dir / ".cache"
         job = Job.of_run(compiled["pipelineInfo"]["name"], run.run_id, str(run.folder), run.started)
 
@@ -118,17 +122,26 @@ def _runs_here(spec: dict[str, Any]) -> str:
 class Tasks(Hooks):
     """Runs the tasks of one run, each in a process forked from a warm one, and records them."""
 
-    def __init__(self, run: Run, progress: Progress, containers: Collection[dict[str, Any]] = ()):
+    def __init__(
+        self,
+        run: Run,
+        progress: Progress,
+        containers: Collection[dict[str, Any]] = (),
+        fused: Mapping[str, Plan] | None = None,
+    ):
         """Make the tasks of a run.
 
         Args:
             run: The run.
             progress: Is told of each task.
             containers: Those of the steps; what their sources import is imported once, before the first is executed.
+            fused: What the fused tasks run, by their names.
         """
         self._run = run
         self._progress = progress
         self._cold = containers  # none once the warm process has been started, which a run of cached tasks never needs
+        self._fused = fused or {}
+        self._places: dict[int, dict[str, list[str]]] = {}  # of the inputs and outputs of fused tasks
         self._processes: set[Any] = set()  # those that have not ended
         self._since: dict[int, float] = {}
 
@@ -136,9 +149,14 @@ class Tasks(Hooks):
         self._progress.note(message)
 
     def prepared(self, task: Task, inputs: dict[str, Any]) -> None:
-        self._run.keep_inputs(task, inputs)
+        if task.name in self._fused:
+            self._places[id(task)] = _uris(inputs)
+        else:
+            self._run.keep_inputs(task, inputs)
 
     def execute(self, task: Task, command: Command, width: int) -> bool:
+        if task.name in self._fused:
+            self._places[id(task)] |= _uris(command.executor_input["outputs"])
         if task.log is None:  # its first attempt
             self._since[id(task)] = time.perf_counter()
             task.log = str(self._run.log(task))
@@ -199,6 +217,8 @@ class Tasks(Hooks):
         task.seconds = 0.0 if since is None else round(time.perf_counter() - since, 3)
         stopped: State = "cancelled" if self.stopping else "failed"
         task.state = {SUCCEEDED: "succeeded", SKIPPED: "skipped", FAILED: stopped}[how.state]
+        if task.name in self._fused and self._unfold(task, how):
+            return
         artifacts = {name: listed[0] for name, listed in how.outputs.artifacts.items() if listed}
         self._run.end(
             task,
@@ -212,11 +232,35 @@ class Tasks(Hooks):
         )
         self._progress.ended(task)
 
+    def _unfold(self, task: Task, how: Ended) -> bool:
+        """Record the steps of a fused task in its place, and return whether they tell all of it."""
+        places = self._places.pop(id(task), {}) | _uris({"artifacts": how.outputs.artifacts})
+        try:
+            ran = records.steps(self._fused[task.name], task, Path(places[RECORD][0]), places)
+        except (files.Damaged, LookupError):
+            return False
+        is_whole = how.state == SUCCEEDED or any(step.task.state != "succeeded" for step in ran)
+        self._run.unfold(task, keep=not is_whole)
+        for step in ran:
+            self._run.keep_inputs(step.task, step.inputs)
+            self._run.start(step.task)
+            self._run.end(step.task, step.artifacts, step.values)
+            self._progress.ended(step.task)
+        return is_whole
+
     def stop(self) -> None:
         """End the tasks' processes and let no new one start."""
         super().stop()
         for process in tuple(self._processes):
             process.kill()
+
+
+def _uris(values: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the addresses of artifacts, as ExecutorInput has them, by their names."""
+    return {
+        name: [artifact["uri"] for artifact in (listed if isinstance(listed, list) else listed["artifacts"])]
+        for name, listed in values.get("artifacts", {}).items()
+    }
 
 
 def _why_gone(last_words: str) -> str:
@@ -241,8 +285,8 @@ def _how(exit_code: int, log: str) -> str:
 class IsolatedTasks(Tasks):
     """Runs the tasks of one run, each by the Python of an environment with exactly its step's packages."""
 
-    def __init__(self, run: Run, progress: Progress, pythons: dict[str, Path]):
-        super().__init__(run, progress)
+    def __init__(self, run: Run, progress: Progress, pythons: dict[str, Path], fused: Mapping[str, Plan]):
+        super().__init__(run, progress, fused=fused)
         self._pythons = pythons
 
     def _process(self, work: worker.Work, command: Command) -> tuple[int, str]:

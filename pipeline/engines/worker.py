@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import ctypes
 import errno
+import importlib
 import json
 import linecache
 import logging
@@ -22,11 +23,12 @@ import threading
 import traceback
 import types
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kfp.dsl.executor import Executor
 
+FUSED = "FUSED_STEPS"  # of pipeline.fusing.plans, which is not everywhere
 MODULE = "ephemeral_component"  # as KFP names the module of a step
 
 
@@ -94,8 +96,30 @@ def execute(work: Work) -> str | None:
 
 
 def call(work: Work) -> None:
-    """Call the step through KFP's executor, in this process."""
-    CheckedExecutor(work.executor_input, getattr(load(work), work.function), own_files(work)).execute()
+    """Call the step through KFP's executor, in this process; the steps of a fused task as each would be by itself."""
+    module = load(work)
+    if hasattr(module, FUSED):
+        running = importlib.import_module("pipeline.fusing.running")
+        running.execute = lambda *step: _execute_inside(work, *step)
+    CheckedExecutor(work.executor_input, getattr(module, work.function), own_files(work)).execute()
+
+
+def _execute_inside(work: Work, source: str, function: str, executor_input: dict[str, Any]) -> str | None:
+    """Execute a step of a fused task; if it raises, return what to tell the user."""
+    inside = replace(work, source=source, function=function, executor_input=executor_input)
+    message: str | None = None
+    try:
+        call(inside)
+    except OutputError as error:
+        message = str(error)
+        print(f"Error: {message}", file=sys.stderr)
+    except BaseException as error:
+        if not is_success(error):
+            traceback.print_exc()
+            message = explain(error, inside)
+    finally:
+        _exit_python()
+    return message
 
 
 def is_success(error: BaseException) -> bool:

@@ -39,7 +39,7 @@ def iterations(task: dict[str, Any], component: dict[str, Any], inputs: Values) 
     defined = component.get("inputDefinitions", {}).get("parameters", {}).get(name, {})
     items = [typed(item, defined.get("parameterType", "")) for item in _items(iterator["items"], inputs)]
     return [
-        (_label(item, place), Values(inputs.parameters | {name: item}, inputs.artifacts))
+        (label(item, place), Values(inputs.parameters | {name: item}, inputs.artifacts))
         for place, item in enumerate(items)
     ]
 
@@ -59,7 +59,7 @@ def _items(source: dict[str, Any], inputs: Values) -> list[Any]:
     return items
 
 
-def _label(item: Any, place: int) -> Any:
+def label(item: Any, place: int) -> Any:
     """Return an item where it is short, else its place."""
     if isinstance(item, str):
         return item if len(item) <= MAX_LENGTH and item.isprintable() else place
