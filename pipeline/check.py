@@ -330,7 +330,7 @@ def _table(spec: dict[str, Any], described: Description) -> str:
     schema = described.schema
     if described.problems:
         raise Failed("\n".join(described.problems[:4]))
-    if described.split_problem and "split-data" in graph.containers(spec):
+    if described.split_problem and "split-data" in graph.steps(spec):
         raise Failed(described.split_problem)
     if described.found and not described.is_part:
         return described.found

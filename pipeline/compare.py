@@ -65,10 +65,7 @@ def _differing(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple
 
 
 def _code(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[str]]:
-    sources = [
-        {step: container["command"][-1] for step, container in graph.containers(spec).items()}
-        for spec in (first, second)
-    ]
+    sources = [graph.steps(spec) for spec in (first, second)]
     steps_of_diff: dict[tuple[str, ...], list[str]] = {}
     for step, pair in _differing(*sources).items():
         lines = difflib.unified_diff(*((source or "").splitlines() for source in pair), n=1, lineterm="")

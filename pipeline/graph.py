@@ -2,11 +2,12 @@
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any, Required
+from typing import TYPE_CHECKING, Annotated, Any, Required
 
 import yaml
 from pydantic import Field
@@ -15,7 +16,10 @@ from typing_extensions import TypedDict
 from pipeline import RequestError, files
 from pipeline.fusing import plans
 from pipeline.fusing.plans import Plan
-from steps.shipping import shipped_files
+from steps.shipping import readable, shipped_files
+
+if TYPE_CHECKING:
+    from pipeline.runs import Task
 
 # a service does itself what a container of this image asks it for: it starts none, on no machine of ours
 GOOGLE_IMAGE = "gcr.io/ml-pipeline/google-cloud-pipeline-components:"
@@ -276,10 +280,25 @@ def plan_of(container: dict[str, Any]) -> Plan | None:
     return plans.of_source(container["command"][-1]) if FUNCTION_FLAG in container.get("args", ()) else None
 
 
-def plans_by_task(spec: dict[str, Any]) -> dict[str, Plan]:
+@dataclass(frozen=True)
+class Fusion:
+    """What a fused task runs, and which names of its steps other tasks have, too."""
+
+    plan: Plan
+    repeated: frozenset[str]
+
+    def is_ambiguous(self, step: str, fused: "Task") -> bool:
+        """Return whether the name and the item of a step are not enough to tell it from others."""
+        return fused.ambiguous or step in self.repeated or ("loop" in self.plan and fused.item is not None)
+
+
+def fusions(spec: dict[str, Any]) -> dict[str, Fusion]:
     """Return what the fused tasks of a spec run, by their names."""
-    steps = {step: plan for step, container in containers(spec).items() if (plan := plan_of(container))}
-    return {node.name: steps[node.step] for node in nodes(spec) if node.inside}
+    plans_of_steps = {step: plan for step, container in containers(spec).items() if (plan := plan_of(container))}
+    found = nodes(spec)
+    counts = Counter(step.name for node in found for step in node.steps)
+    repeated = frozenset(name for name, count in counts.items() if count > 1)
+    return {node.name: Fusion(plans_of_steps[node.step], repeated) for node in found if node.inside}
 
 
 def _machine(resources: dict[str, Any]) -> dict[str, str]:
@@ -301,6 +320,19 @@ def containers(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     executors = spec["deploymentSpec"]["executors"]
     found = {name.removeprefix("exec-"): e["container"] for name, e in executors.items() if "container" in e}
     return {step: container for step, container in found.items() if FUNCTION_FLAG in container.get("args", ())}
+
+
+def steps(spec: dict[str, Any]) -> dict[str, str]:
+    """Return the sources of the lightweight components of a spec by step, those within fused tasks among them."""
+    found: dict[str, str] = {}
+    for step, container in containers(spec).items():
+        plan = plan_of(container)
+        found |= (
+            {each["executor"]: each["source"] for each in plan["steps"]}
+            if plan
+            else {step: readable(container["command"][-1])}
+        )
+    return found
 
 
 def sources(container: dict[str, Any]) -> dict[str, str]:

@@ -24,8 +24,8 @@ from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, En
 from pipeline.engines.interpreter import run as run_graph
 from pipeline.engines.interpreter.results import addressed
 from pipeline.fusing import records
-from pipeline.fusing.plans import Plan
 from pipeline.fusing.running import RECORD
+from pipeline.graph import Fusion
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
@@ -86,7 +86,7 @@ class LocalEngine:
         """Run a compiled pipeline to its end; see pipeline.engines.Engine."""
         compiled = graph.load(spec)
         runs_dir = self.settings.runs_dir
-        containers, fused = graph.containers(compiled).values(), graph.plans_by_task(compiled)
+        containers, fused = graph.containers(compiled).values(), graph.fusions(compiled)
         if self.isolated:
             pythons = _environments(compiled, runs_dir / ".environments", progress)
             tasks = IsolatedTasks(run, progress, pythons, fused)
@@ -127,7 +127,7 @@ class Tasks(Hooks):
         run: Run,
         progress: Progress,
         containers: Collection[dict[str, Any]] = (),
-        fused: Mapping[str, Plan] | None = None,
+        fused: Mapping[str, Fusion] | None = None,
     ):
         """Make the tasks of a run.
 
@@ -234,6 +234,13 @@ class Tasks(Hooks):
 
     def _unfold(self, task: Task, how: Ended) -> bool:
         """Record the steps of a fused task in its place, and return whether they tell all of it."""
+        if how.state == SKIPPED:
+            self._run.unfold(task, keep=False)
+            for step in records.skipped(self._fused[task.name], task):
+                self._run.start(step)
+                self._run.end(step, {})
+                self._progress.ended(step)
+            return True
         places = self._places.pop(id(task), {}) | _uris({"artifacts": how.outputs.artifacts})
         try:
             ran = records.steps(self._fused[task.name], task, Path(places[RECORD][0]), places)
@@ -285,7 +292,7 @@ def _how(exit_code: int, log: str) -> str:
 class IsolatedTasks(Tasks):
     """Runs the tasks of one run, each by the Python of an environment with exactly its step's packages."""
 
-    def __init__(self, run: Run, progress: Progress, pythons: dict[str, Path], fused: Mapping[str, Plan]):
+    def __init__(self, run: Run, progress: Progress, pythons: dict[str, Path], fused: Mapping[str, Fusion]):
         super().__init__(run, progress, fused=fused)
         self._pythons = pythons
 

@@ -44,12 +44,12 @@ def groups(spec: Spec, dag: Spec) -> list[Group]:
     }
     loops = [
         name
-        for name, task in tasks.items()
+        for name, task in sorted(tasks.items())
         if (mark := _mark_of_loop(spec, task)) and mark in {marks[other] for other in before[name] | after[name]}
         if all(marks[other] for other in _takers(name, tasks)) and name not in returned
     ]
     chains: list[list[str]] = []
-    for name in TopologicalSorter(before).static_order():
+    for name in in_order(tasks):
         if marks[name] is None:
             continue
         chain = next((chain for chain in chains if _joins(spec, name, chain, tasks, marks, before, after)), None)
@@ -64,7 +64,7 @@ def groups(spec: Spec, dag: Spec) -> list[Group]:
 
 def in_order(tasks: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tasks of a DAG, each behind those that it waits for."""
-    before = {name: upstream(task) & tasks.keys() for name, task in tasks.items()}
+    before = {name: sorted(upstream(tasks[name]) & tasks.keys()) for name in sorted(tasks)}
     return {name: tasks[name] for name in TopologicalSorter(before).static_order()}
 
 
@@ -124,7 +124,10 @@ def _mark(spec: Spec, task: Spec) -> str | None:
         return None
     sources = task.get("inputs", {})
     told = json.dumps([*sources.get("parameters", {}).values(), container.get("env", [])])
-    if "{{$.pipeline_task" in told or "parameterExpressionSelector" in told or "taskFinalStatus" in told:
+    # a text that the engine makes for this one task, of its inputs or its name
+    if any(
+        part in told for part in ("{{$.inputs", "{{$.pipeline_task", "parameterExpressionSelector", "taskFinalStatus")
+    ):
         return None
     if any("artifactExpressionSelector" in each for each in sources.get("artifacts", {}).values()):
         return None
@@ -145,7 +148,9 @@ def _mark_of_loop(spec: Spec, task: Spec) -> str | None:
     if any("valueFromOneof" in each for each in outputs.get("parameters", {}).values()):
         return None
     marks = {_mark(spec, each) for each in inner.values()}
-    return marks.pop() if len(marks) == 1 and _agree(spec, [*inner.values()]) else None
+    if len(marks) > 1 or None in marks or not _agree(spec, [*inner.values()]):
+        return None
+    return marks.pop()
 
 
 def _agree(spec: Spec, tasks: list[Spec]) -> bool:

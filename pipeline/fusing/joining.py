@@ -58,7 +58,7 @@ class _Joined:
             plan["loop"] = self._plan_of_loop(self._loop)
         name = self._name()
         self._rewire(name)
-        plan["returns"] = self._exported
+        plan["returns"] = sorted(self._exported)
         outputs = {"artifacts": self._artifacts(plan), "parameters": self._parameters(plan)}
         label, members = f"exec-{name}", [*self._group.tasks]
         self._spec["components"][f"comp-{name}"] = {
@@ -96,13 +96,13 @@ class _Joined:
         given = task.get("inputs", {})
         parameters = {
             each: self._parameter(name, each, source, defined["parameters"][each])
-            for each, source in given.get("parameters", {}).items()
+            for each, source in sorted(given.get("parameters", {}).items())
         }
         artifacts = {
             each: self._artifact(name, each, source, defined["artifacts"][each])
-            for each, source in given.get("artifacts", {}).items()
+            for each, source in sorted(given.get("artifacts", {}).items())
         }
-        for each, definition in defined.get("parameters", {}).items():
+        for each, definition in sorted(defined.get("parameters", {}).items()):
             if each not in parameters and "defaultValue" in definition:  # of the component, which the engine fills in
                 parameters[each] = self._take("parameters", name, each, None, definition)
         return {
@@ -113,10 +113,12 @@ class _Joined:
             "inputs": {"parameters": parameters, "artifacts": artifacts},
             "outputs": {
                 "parameters": {
-                    each: definition["parameterType"] for each, definition in put_out.get("parameters", {}).items()
+                    each: definition["parameterType"]
+                    for each, definition in sorted(put_out.get("parameters", {}).items())
                 },
                 "artifacts": {
-                    each: definition["artifactType"] for each, definition in put_out.get("artifacts", {}).items()
+                    each: definition["artifactType"]
+                    for each, definition in sorted(put_out.get("artifacts", {}).items())
                 },
             },
         }
@@ -209,7 +211,8 @@ class _Joined:
         """Return the definitions of the output artifacts: all of the steps', and the record of what has run."""
         found = {}
         for step, task in zip(plan["steps"], self._inner.values(), strict=True):
-            for each, definition in self._component(task).get("outputDefinitions", {}).get("artifacts", {}).items():
+            put_out = self._component(task).get("outputDefinitions", {}).get("artifacts", {})
+            for each, definition in sorted(put_out.items()):
                 found[key(step["name"], each)] = {"artifactType": ARTIFACT} if self._loop else definition
         return found | {RECORD: {"artifactType": ARTIFACT, "description": "What has run in this task, as JSON."}}
 

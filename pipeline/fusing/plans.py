@@ -48,7 +48,9 @@ def packed(plan: Plan) -> str:
     """Return a plan as the Python that has it; sources have much in common, which takes its room once."""
     steps = [step | {"source": readable(step["source"])} for step in plan["steps"]]
     plan = plan | {"steps": steps}
-    content = base64.b64encode(lzma.compress(json.dumps(plan).encode(), preset=9 | lzma.PRESET_EXTREME)).decode()
+    content = base64.b64encode(
+        lzma.compress(json.dumps(plan, sort_keys=True).encode(), preset=9 | lzma.PRESET_EXTREME)
+    ).decode()
     return f"import base64, json, lzma\n\n{NAME} = json.loads(lzma.decompress(base64.b64decode({content!r})))\n"
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from pipeline import files
 from pipeline.engines.interpreter.executor import ArtifactList
 from pipeline.engines.interpreter.iterators import label
-from pipeline.fusing.plans import Plan
+from pipeline.graph import Fusion
 from pipeline.runs import Name, State, Task
 
 
@@ -48,11 +48,11 @@ class Ran:
     values: dict[str, Any]  # its output parameters
 
 
-def steps(plan: Plan, fused: Task, record: Path, places: Mapping[str, Sequence[str]]) -> list[Ran]:
+def steps(fusion: Fusion, fused: Task, record: Path, places: Mapping[str, Sequence[str]]) -> list[Ran]:
     """Return the steps of a fused task that has ended.
 
     Args:
-        plan: What it has run.
+        fusion: What it has run.
         fused: The task, with its final state and its error.
         record: Its record.
         places: The addresses of its own inputs and outputs, by their names.
@@ -61,18 +61,15 @@ def steps(plan: Plan, fused: Task, record: Path, places: Mapping[str, Sequence[s
         Damaged: the record cannot be read, or is none.
     """
     ran = files.read(record, list[_Step])
-    within, _, _ = fused.path.rpartition("/")
-    loop = plan.get("loop")
+    loop = fusion.plan.get("loop")
     is_unique = len({(step.name, str(label(step.item, step.place))) for step in ran}) == len(ran)
     found = []
     for step in ran:
-        inside = [within] if within else []
-        inside += [loop["name"], str(step.place)] if loop else []
         task = Task(
             name=step.name,
             item=label(step.item, step.place) if loop else fused.item,
-            path="/".join((*inside, step.name)),
-            ambiguous=fused.ambiguous or not is_unique,
+            path=_path(fused, fusion, step.name, step.place),
+            ambiguous=fusion.is_ambiguous(step.name, fused) or not is_unique,
             state=step.state if step.state != "running" else fused.state,
             seconds=0.0 if fused.cached else step.seconds,
             cached=fused.cached,
@@ -91,6 +88,28 @@ def steps(plan: Plan, fused: Task, record: Path, places: Mapping[str, Sequence[s
         }
         found.append(Ran(task, _placed(inputs, places), artifacts, step.outputs.parameters))
     return found
+
+
+def skipped(fusion: Fusion, fused: Task) -> list[Task]:
+    """Return the steps of a fused task that was skipped."""
+    return [
+        fused.model_copy(
+            update={
+                "name": step["name"],
+                "path": _path(fused, fusion, step["name"]),
+                "ambiguous": fusion.is_ambiguous(step["name"], fused),
+            }
+        )
+        for step in fusion.plan["steps"]
+    ]
+
+
+def _path(fused: Task, fusion: Fusion, name: str, place: int | None = None) -> str:
+    """Return the path of a step, as it would be if it had run by itself."""
+    within, _, _ = fused.path.rpartition("/")
+    loop = fusion.plan.get("loop")
+    parts = (within, loop["name"] if loop else "", "" if place is None else str(place), name)
+    return "/".join(part for part in parts if part)
 
 
 def _placed(value: Any, places: Mapping[str, Sequence[str]]) -> Any:

@@ -58,6 +58,7 @@ def run_steps(plan: dict, given: dict) -> tuple:
         SystemExit: a step has failed; its own traceback stands in the log.
     """
     task = _Task(plan, given)
+    task.write_record()
     loop = plan.get("loop")
     if loop is None:
         for step in plan["steps"]:
@@ -100,7 +101,7 @@ class _Task:
         inputs = self._inputs(step, item)
         record = {"name": step["name"], "place": place, "item": item, "inputs": self._referred(inputs)}
         self._record.append(record | {"state": "running"})
-        self._write_record()
+        self.write_record()
         begun, folder = time.monotonic(), tempfile.mkdtemp(prefix="fused-")
         try:
             outputs = self._outputs(step, place, folder)
@@ -116,7 +117,7 @@ class _Task:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         self._record[-1] = record
-        self._write_record()
+        self.write_record()
         if told is not None:
             print(f"Error: in the step {name}: {told}", file=sys.stderr, flush=True)
             raise SystemExit(1)
@@ -191,7 +192,8 @@ class _Task:
             outer.uri = listed[0]["uri"]
             outer.metadata.update(listed[0]["metadata"])
 
-    def _write_record(self) -> None:
+    def write_record(self) -> None:
+        """Write down what has run so far."""
         with open(self._given[RECORD].path, "w", encoding="utf-8") as file:
             json.dump(self._record, file)
 

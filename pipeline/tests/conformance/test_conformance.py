@@ -38,7 +38,7 @@ def arguments(case, folder):
     return json.loads(json.dumps(case.parameters).replace("<tmp>", str(folder)))
 
 
-def executed(case, folder, engine, name="local"):
+def executed(case, folder, engine, name="local", fuse=False):
     """Run a case by an engine; return its record and what was told."""
     given, told = arguments(case, folder), Told()
     record = runs.new(
@@ -50,7 +50,7 @@ def executed(case, folder, engine, name="local"):
         parameters=given,
         data=runs.Data(source="none", fingerprint=""),
     )
-    compiler.compile_pipeline(case.pipeline, folder / "spec.yaml", Target(name, caching=False))
+    compiler.compile_pipeline(case.pipeline, folder / "spec.yaml", Target(name, caching=False, fuse=fuse))
     record.begin(folder / "spec.yaml")
     engines.execute(engine, given, record, told)
     return record, told
@@ -99,6 +99,27 @@ def test_case_is_right_on_this_machine(name, tmp_path):
     assert len(set(titles)) == len({task.path for task in record.tasks})
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_case_is_right_with_its_chains_joined(name, tmp_path):
+    case = CASES[name]
+    record, _ = executed(case, tmp_path, LocalEngine(Settings(runs_dir=tmp_path / "runs")), fuse=True)
+    tasks = by_state(record)
+    assert record.error is None
+    assert set(tasks.succeeded) == set(case.ran)
+    for path, value in case.ran.items():
+        if value is not ...:
+            assert tasks.succeeded[path].values["Output"] == value
+    assert set(tasks.skipped) == set(case.skipped)
+    assert set(tasks.failed) == set(case.failed)
+    for path, message in case.failed.items():
+        assert message in tasks.failed[path].error
+    assert record.status == ("failed" if set(case.failed) - set(case.ran) else "succeeded")
+    assert {key: content(value) for key, value in record.outputs.items()} == case.outputs
+    titles = [task.title for task in record.tasks]
+    assert len(set(titles)) == len({task.path for task in record.tasks})
+
+
 STOCK = """
 import importlib, json, sys
 from kfp import dsl, local
@@ -106,7 +127,6 @@ module, name, folder, given = sys.argv[1:]
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root=folder, raise_on_error=True)
 importlib.import_module(module)
 from pipeline.tests.conformance.cases import CASES
-from pipeline.target import Target
 try:
     task = CASES[name].pipeline(**json.loads(given))
 except RuntimeError as error:
