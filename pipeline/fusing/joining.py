@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline.engines.interpreter.executor import function
@@ -19,6 +20,7 @@ PYTHON = {
     "LIST": "list",
     "STRUCT": "dict",
 }
+MOST_BYTES = 100_000  # of the plan in a fused task's source, which Linux takes as one argument with 31 kB beside it
 ARTIFACT = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 # the one pip install of a lightweight component's own packages: what is before them, and they
 INSTALL = re.compile(r"(pip install --quiet --no-warn-script-location (?:--\S+ \S+ )*)((?:'[^']*' )+)")
@@ -30,9 +32,23 @@ def fuse(spec: dict[str, Any]) -> dict[str, Any]:
     for component in (fused["root"], *[*fused["components"].values()]):
         found = groups(fused, component["dag"]) if "dag" in component else []
         for group in sorted(found, key=lambda group: not group.is_loop):  # what takes of a loop follows it
-            _Joined(fused, component["dag"], group).put()
+            for joined in _fitting(fused, component["dag"], group):
+                joined.put()
     _drop_unused(fused)
     return fused
+
+
+def _fitting(spec: dict[str, Any], dag: dict[str, Any], group: Group) -> Iterator["_Joined"]:
+    """Yield what a group becomes: one task, or several where the sources of all are too long for one command."""
+    members = [*group.tasks]
+    while members:
+        for number in range(len(members), 0, -1):
+            joined = _Joined(spec, dag, Group((*members[:number],), group.is_loop))
+            if number == 1 or joined.n_bytes <= MOST_BYTES:
+                break
+        members = members[number:]
+        if number > 1 or joined.must_be:
+            yield joined
 
 
 class _Joined:
@@ -50,13 +66,24 @@ class _Joined:
             self._inner = in_order(self._body["dag"]["tasks"])
         else:
             self._inner = {name: self._tasks[name] for name in group.tasks}
+        self._plan: Plan = {"steps": [self._step(name, task) for name, task in self._inner.items()], "returns": []}
+        if self._loop:
+            self._plan["loop"] = self._plan_of_loop(self._loop)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the steps' sources as the one task carries them."""
+        return len(plans.packed(self._plan))
+
+    @property
+    def must_be(self) -> bool:
+        """Whether one task alone is to be changed: a loop, or what takes the one artifact that a fused loop leaves."""
+        sources = [source for step in self._plan["steps"] for source in step["inputs"]["artifacts"].values()]
+        return self._loop is not None or any("collected" in source for source in sources)
 
     def put(self) -> None:
         """Put the one task in the place of the group."""
-        plan: Plan = {"steps": [self._step(name, task) for name, task in self._inner.items()], "returns": []}
-        if self._loop:
-            plan["loop"] = self._plan_of_loop(self._loop)
-        name = self._name()
+        plan, name = self._plan, self._name()
         self._rewire(name)
         plan["returns"] = sorted(self._exported)
         outputs = {"artifacts": self._artifacts(plan), "parameters": self._parameters(plan)}
@@ -227,7 +254,7 @@ class _Joined:
     def _container(self, name: str, plan: Plan, outputs: dict[str, Any]) -> dict[str, Any]:
         containers = self._containers()
         called = f"fused_{name.replace('-', '_')}"
-        command = [*_installing(containers), *containers[0]["command"][-3:-1]]
+        command = [*_installing(containers), *containers[0]["command"][-4:-1]]
         source = shipped(_source(called, plan, self._taken, outputs), "pipeline.fusing.running")
         args = ["--executor_input", "{{$}}", "--function_to_execute", called]
         return containers[0] | {"command": [*command, source], "args": args}
@@ -280,7 +307,7 @@ def _source(name: str, plan: Plan, inputs: dict[str, Any], outputs: dict[str, An
 
 def _installing(containers: list[dict[str, Any]]) -> list[str]:
     """Return the commands that install the packages of all steps: at once, where they are as kfp writes them."""
-    commands = [container["command"][:-3] for container in containers]
+    commands = [container["command"][:-4] for container in containers]
     several = [command for place, command in enumerate(commands) if command and command not in commands[:place]]
     if len(several) < 2:
         return several[0] if several else []

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from pipeline import files
 from pipeline.engines.interpreter.executor import ArtifactList
 from pipeline.engines.interpreter.iterators import label
+from pipeline.fusing.running import RECORD, ROOT
 from pipeline.graph import Fusion
 from pipeline.runs import Name, State, Task
 
@@ -61,6 +62,7 @@ def steps(fusion: Fusion, fused: Task, record: Path, places: Mapping[str, Sequen
         Damaged: the record cannot be read, or is none.
     """
     ran = files.read(record, list[_Step])
+    places = {ROOT: [uri.rpartition("/")[0] for uri in places.get(RECORD, ())], **places}
     loop = fusion.plan.get("loop")
     is_unique = len({(step.name, str(label(step.item, step.place))) for step in ran}) == len(ran)
     found = []

@@ -1,8 +1,8 @@
 """Runs the steps of a fused task one after the other, each as KFP would: where the task runs, with kfp and no more.
 
 Each step runs through kfp's own executor, in a process of its own, on its own ExecutorInput: what it leaves behind in
-memory is gone before the next begins. Its outputs are those of the fused task, in whose names it comes first. What has
-run is written to the record, one of these outputs, after each step.
+memory is gone before the next begins. Its outputs are where they would be, below a folder beside the fused task's own,
+which name them. What has run is written to the record, one of these outputs, after each step.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import traceback
 from typing import Any
 
 RECORD = "steps"  # the output that says what has run
+ROOT = "/"  # in it: the folder of the fused task's outputs
 ITEMS = "items.json"  # in an output that holds one of each iteration of a loop: their metadata
 
 
@@ -79,6 +80,12 @@ class _Task:
         self._plan, self._given = plan, given
         self._record: list[dict] = []
         self._ended: dict[str, dict] = {}  # the outputs of the steps so far; in a loop of this iteration
+        root = _root(given[RECORD])
+        self._places = {root: f"{ROOT}/0"}  # of what comes in, and of what is put out
+        for key, value in given.items():
+            for place, artifact in enumerate(value if isinstance(value, list) else [value]):
+                if hasattr(artifact, "uri") and not artifact.uri.startswith(f"{root}/"):
+                    self._places[artifact.uri] = f"{key}/{place}"
         self._collected: dict[str, dict[str, list]] = {
             step["name"]: {"parameters": {}, "artifacts": {}} for step in plan["steps"]
         }
@@ -102,20 +109,16 @@ class _Task:
         record = {"name": step["name"], "place": place, "item": item, "inputs": self._referred(inputs)}
         self._record.append(record | {"state": "running"})
         self.write_record()
-        begun, folder = time.monotonic(), tempfile.mkdtemp(prefix="fused-")
-        try:
-            outputs = self._outputs(step, place, folder)
-            told = _in_process(step, {"inputs": inputs, "outputs": outputs})
-            record["seconds"] = round(time.monotonic() - begun, 3)
-            if told is None:
-                found = _put_out(step, outputs)
-                self._ended[step["name"]] = found
-                self._take(step["name"], found, place)
-                record |= {"state": "succeeded", "outputs": self._referred(found)}
-            else:
-                record |= {"state": "failed", "error": told}
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        begun, outputs = time.monotonic(), self._outputs(step, place)
+        told = _in_process(step, {"inputs": inputs, "outputs": outputs})
+        record["seconds"] = round(time.monotonic() - begun, 3)
+        if told is None:
+            found = _put_out(step, outputs)
+            self._ended[step["name"]] = found
+            self._take(step["name"], found, place)
+            record |= {"state": "succeeded", "outputs": self._referred(found)}
+        else:
+            record |= {"state": "failed", "error": told}
         self._record[-1] = record
         self.write_record()
         if told is not None:
@@ -135,7 +138,7 @@ class _Task:
                 outer = self._given[key(step["name"], output)]
                 os.makedirs(outer.path, exist_ok=True)
                 listed = self._collected[step["name"]]["artifacts"].get(output, [])
-                kept = [artifact | {"uri": _below(artifact["uri"], outer.uri)} for artifact in listed]
+                kept = [artifact | {"uri": _below(artifact["uri"], _root(outer))} for artifact in listed]
                 with open(os.path.join(outer.path, ITEMS), "w", encoding="utf-8") as file:
                     json.dump(kept, file)
 
@@ -163,8 +166,12 @@ class _Task:
             artifacts[name] = {"artifacts": listed}
         return {"parameterValues": parameters} | ({"artifacts": artifacts} if artifacts else {})
 
-    def _outputs(self, step: dict, place: int | None, folder: str) -> dict:
+    def _outputs(self, step: dict, place: int | None) -> dict:
         """Return where a step puts its outputs, as KFP's ExecutorInput.Outputs."""
+        within = "/".join(("inside", step["name"], *([] if place is None else [str(place)])))
+        folder = os.path.join(os.path.dirname(self._given[RECORD].path), *within.split("/"))
+        shutil.rmtree(folder, ignore_errors=True)  # of an attempt before
+        os.makedirs(folder)
         outputs: dict = {"outputFile": os.path.join(folder, "executor_output.json")}
         if step["outputs"]["parameters"]:
             outputs["parameters"] = {
@@ -173,9 +180,7 @@ class _Task:
         artifacts = {}
         for name, kind in step["outputs"]["artifacts"].items():
             outer = self._given[key(step["name"], name)]
-            message = _message(outer, kind)
-            if place is not None:
-                message["uri"] += f"/{place}"
+            message = _message(outer, kind) | {"uri": f"{_root(self._given[RECORD])}/{within}/{name}"}
             artifacts[name] = {"artifacts": [message]}
         return outputs | ({"artifacts": artifacts} if artifacts else {})
 
@@ -198,13 +203,8 @@ class _Task:
             json.dump(self._record, file)
 
     def _referred(self, values: dict) -> dict:
-        """Return inputs or outputs with the addresses of what is the fused task's own by its names."""
-        places = {}
-        for key, given in self._given.items():
-            for place, artifact in enumerate(given if isinstance(given, list) else [given]):
-                if hasattr(artifact, "uri"):
-                    places[artifact.uri] = f"{key}/{place}"
-        longest_first = sorted(places, key=len, reverse=True)
+        """Return inputs or outputs with the addresses of what comes in, or is put out here, by their names."""
+        longest_first = sorted(self._places, key=len, reverse=True)
 
         def referred(value: Any) -> Any:
             if isinstance(value, list):
@@ -215,7 +215,7 @@ class _Task:
                 uri = value["uri"]
                 for place in longest_first:
                     if uri == place or uri.startswith(f"{place}/"):
-                        return value | {"uri": "", "of": places[place], "below": uri[len(place) :]}
+                        return value | {"uri": "", "of": self._places[place], "below": uri[len(place) :]}
                 return value
             return {key: referred(each) for key, each in value.items()}
 
@@ -272,7 +272,23 @@ def _put_out(step: dict, outputs: dict) -> dict:
     for name, given in outputs.get("artifacts", {}).items():
         listed = written.get("artifacts", {}).get(name, {}).get("artifacts", [{}])
         artifacts[name] = [given["artifacts"][0] | each for each in listed]
+        for artifact in artifacts[name]:
+            _bring(artifact)
     return {"parameters": parameters, "artifacts": artifacts}
+
+
+def _bring(artifact: dict) -> None:
+    """Bring what a step has written to a path of its own to the artifact's address, as a service does."""
+    from kfp.dsl import Artifact
+
+    custom, target = artifact.pop("custom_path", None), Artifact(uri=artifact["uri"]).path
+    if not custom or not os.path.exists(custom) or os.path.exists(target):
+        return
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if os.path.isdir(custom):
+        shutil.copytree(custom, target)
+    else:
+        shutil.copyfile(custom, target)
 
 
 def _items_of(outer: Any) -> list:
@@ -281,8 +297,13 @@ def _items_of(outer: Any) -> list:
         kept = json.load(file)
     for artifact in kept:
         if artifact["uri"].startswith("./"):
-            artifact["uri"] = outer.uri + artifact["uri"][1:]
+            artifact["uri"] = _root(outer) + artifact["uri"][1:]
     return kept
+
+
+def _root(output: Any) -> str:
+    """Return the address of the folder that the outputs of a fused task are in."""
+    return output.uri.rpartition("/")[0]
 
 
 def _below(uri: str, outer: str) -> str:
