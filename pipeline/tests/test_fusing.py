@@ -4,8 +4,10 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import List
 
@@ -14,10 +16,12 @@ import yaml
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Output
 
-from pipeline import ROOT, __main__, compiler, graph, loading
-from pipeline.fusing import joining
+from pipeline import ROOT, __main__, compiler, files, graph, loading
+from pipeline.fusing import joining, records
 from pipeline.fusing.chains import groups
+from pipeline.runs import Task
 from pipeline.target import Target
+from pipeline.tests import mutations
 
 IMAGE = "python:3.11"
 
@@ -383,3 +387,22 @@ def test_real_rows_have_the_same_figures_on_all_engines(local_run, covertype_csv
     (steps,) = (tmp_path / "stock").glob("*/combine-models-to-promote-model/steps")
     evaluated = next(step for step in json.loads(steps.read_text()) if step["name"] == "evaluate-model")
     assert evaluated["outputs"]["artifacts"]["metrics"][0]["metadata"]["accuracy"] == plain["metrics"]["accuracy"]
+
+
+def test_a_damaged_record_is_refused_or_read(local_run, tmp_path):
+    done = run(local_run, tmp_path, collecting)
+    spec = graph.load(done.folder / "pipeline.yaml")
+    path = next(done.folder.rglob("steps"))
+    original = json.loads(path.read_text())
+    fusion = graph.fusions(spec)["number-of-one-by-one"]
+    places = {"loop__items": [], "number_of__wrote": ["/a/b"], "steps": ["/a/steps"]}
+    chance = random.Random(16)
+    outcomes = Counter()
+    for _ in range(2_000):
+        path.write_text(json.dumps(mutations.mutated_document(original, original, chance)))
+        try:
+            records.steps(fusion, Task(name="number-of-one-by-one", path="number-of-one-by-one"), path, places)
+            outcomes["read"] += 1
+        except files.Damaged:
+            outcomes["refused"] += 1
+    assert min(outcomes["read"], outcomes["refused"]) > 200
