@@ -355,10 +355,10 @@ class Run(BaseModel):
         with self._lock:
             self.tasks = [task for task in self.tasks if not task.path.startswith(f"{path}/")]
 
-    def unfold(self, task: Task, keep: bool) -> None:
-        """Make room for the steps of a fused task in its place; it stays itself where they do not tell all of it."""
+    def remove(self, task: Task) -> None:
+        """Take a task out of the record: a fused one, whose steps come in its place."""
         with self._lock:
-            self.tasks = [other for other in self.tasks if keep or other is not task]
+            self.tasks = [other for other in self.tasks if other is not task]
 
     def end(self, task: Task, artifacts: Mapping[str, Artifact], values: Mapping[str, Any] | None = None) -> None:
         """Record how a task has ended.

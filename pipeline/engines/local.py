@@ -234,26 +234,14 @@ class Tasks(Hooks):
 
     def _unfold(self, task: Task, how: Ended) -> bool:
         """Record the steps of a fused task in its place, and return whether they tell all of it."""
-        if how.state == SKIPPED:
-            self._run.unfold(task, keep=False)
-            for step in records.skipped(self._fused[task.name], task):
-                self._run.start(step)
-                self._run.end(step, {})
-                self._progress.ended(step)
-            return True
-        places = self._places.pop(id(task), {}) | _uris({"artifacts": how.outputs.artifacts})
+        fusion, places = self._fused[task.name], self._places.pop(id(task), {})
+        places |= _uris({"artifacts": how.outputs.artifacts})
         try:
-            ran = records.steps(self._fused[task.name], task, Path(places[RECORD][0]), places)
+            path = Path(places[RECORD][0]) if how.state != SKIPPED else None
+            ran = records.steps(fusion, task, path, places) if path else records.skipped(fusion, task)
         except (files.Damaged, LookupError):
             return False
-        is_whole = how.state == SUCCEEDED or any(step.task.state != "succeeded" for step in ran)
-        self._run.unfold(task, keep=not is_whole)
-        for step in ran:
-            self._run.keep_inputs(step.task, step.inputs)
-            self._run.start(step.task)
-            self._run.end(step.task, step.artifacts, step.values)
-            self._progress.ended(step.task)
-        return is_whole
+        return records.take(ran, task, self._run, self._progress)
 
     def stop(self) -> None:
         """End the tasks' processes and let no new one start."""

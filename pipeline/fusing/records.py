@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pipeline import files
+from pipeline.engines import Progress
 from pipeline.engines.interpreter.executor import ArtifactList
 from pipeline.engines.interpreter.iterators import label
 from pipeline.fusing.running import RECORD, ROOT
 from pipeline.graph import Fusion
-from pipeline.runs import Name, State, Task
+from pipeline.runs import Name, Run, State, Task
 
 
 class _Inputs(BaseModel):
@@ -92,18 +93,31 @@ def steps(fusion: Fusion, fused: Task, record: Path, places: Mapping[str, Sequen
     return found
 
 
-def skipped(fusion: Fusion, fused: Task) -> list[Task]:
+def skipped(fusion: Fusion, fused: Task) -> list[Ran]:
     """Return the steps of a fused task that was skipped."""
-    return [
-        fused.model_copy(
-            update={
-                "name": step["name"],
-                "path": _path(fused, fusion, step["name"]),
-                "ambiguous": fusion.is_ambiguous(step["name"], fused),
-            }
-        )
-        for step in fusion.plan["steps"]
-    ]
+    found = []
+    for step in fusion.plan["steps"]:
+        name = step["name"]
+        named = {"name": name, "path": _path(fused, fusion, name), "ambiguous": fusion.is_ambiguous(name, fused)}
+        found.append(Ran(fused.model_copy(update=named), {}, {}, {}))
+    return found
+
+
+def take(ran: Sequence[Ran], fused: Task, run: Run, progress: Progress) -> bool:
+    """Record the steps of a fused task that has ended in its place, and return whether they tell all of it.
+
+    They do not where it has failed and none of them has: it stays then, as its error is nowhere else.
+    """
+    is_whole = fused.state != "failed" or any(step.task.state == "failed" for step in ran)
+    if is_whole:
+        run.remove(fused)
+    for step in ran:
+        if step.inputs:
+            run.keep_inputs(step.task, step.inputs)
+        run.start(step.task)
+        run.end(step.task, step.artifacts, step.values)
+        progress.ended(step.task)
+    return is_whole
 
 
 def _path(fused: Task, fusion: Fusion, name: str, place: int | None = None) -> str:
