@@ -104,6 +104,7 @@ def vertex(
     }.items():
         monkeypatch.setenv(name, value)
     storage.client.cache_clear()
+    vertex_server.forget_all()
     yield vertex_server
     vertex_server.cancel_all()
 

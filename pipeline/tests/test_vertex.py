@@ -68,7 +68,8 @@ def test_run_on_vertex_has_the_figures_of_a_local_run(submit, local_run):
 def test_artifacts_of_the_job_are_real(submit, tmp_path):
     done = submit(*FAST)
     record = done.record
-    assert record["model"] == f"gs://trees/trees/{record['run_id']}/promote-model/model/model.joblib"
+    root = f"gs://trees/trees/{record['run_id']}/123456789012/{done.record['job'].rpartition('/')[2]}"
+    assert re.fullmatch(rf"{root}/promote-model_-?\d+/model/model.joblib", record["model"])
     model = joblib.load(storage.fetch(record["model"], tmp_path / "model.joblib"))
     assert model.predict(simulate(20).drop(columns="Cover_Type")).shape == (20,)
     assert "simulated-1400.parquet" in (done.folder / "report.html").read_text()

@@ -13,64 +13,40 @@ import json
 import os
 import queue
 import re
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import traceback
 import urllib.error
 import urllib.request
 import zoneinfo
-from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from google.protobuf import json_format
-from kfp.local import placeholder_utils
-from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from pipeline import ROOT
-from pipeline.engines import warm
-from pipeline.engines.interpreter import ARTIFACTS, SKIPPED, SUCCEEDED, Command, Ended, Job
-from pipeline.engines.interpreter import run as run_graph
-from pipeline.engines.local import Tasks
-from pipeline.graph import GOOGLE_IMAGE
-from pipeline.runs import Run, Task
-from pipeline.tests.vertex_registry import PROJECT_NUMBER, Refusal, Registry, check_labels
+from pipeline.tests.vertex_jobs import ENDED, PlayedJob, listed_entries
+from pipeline.tests.vertex_jobs import LOCK as _LOCK
+from pipeline.tests.vertex_jobs import as_text as _time
+from pipeline.tests.vertex_jobs import checked_spec as _checked_spec
+from pipeline.tests.vertex_jobs import now as _now
+from pipeline.tests.vertex_jobs import number as _number
+from pipeline.tests.vertex_metadata import Metadata
+from pipeline.tests.vertex_registry import PROJECT_NUMBER, Refusal, Registry
 from pipeline.tests.vertex_registry import check as _check
 from pipeline.tests.wheels import empty_wheels
 
 REGIONS = ("us-central1", "europe-west1")
 STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 STATUS |= {409: "ALREADY_EXISTS", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
-ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-TASK_FAILED = (
-    "The replica workerpool0-0 exited with a non-zero status of 1. To find out more about why your job exited please "
-    "check the logs: https://console.cloud.google.com/logs/viewer?project={project}&resource=ml_job%2Fjob_id%2F{job}"
-    "&advancedFilter=resource.type%3D%22ml_job%22%0Aresource.labels.job_id%3D%22{job}%22"
-)
-DAG_FAILED = "The DAG failed because some tasks failed. The failed tasks are: [{}]."
-JOB_FAILED = (
-    "{}; Job (project_id = {}, job_id = {number}) is failed due to the above error.; Failed to handle the job: "
-    f"{{{{project_number = {PROJECT_NUMBER}, job_id = {{number}}}}}}"
-)
-# what the interpreter is shown in the place of one of Google's own operators, which it does not run
-STAND_IN = {
-    "image": "python:3.11",
-    "command": ["python", "-c", "kfp.dsl.executor_main", "pass"],
-    "args": ["--executor_input", "{{$}}", "--function_to_execute", "operator"],
-}
-_LOCK = threading.RLock()  # of all that replies show
 
 
 class VertexServer:
@@ -115,6 +91,20 @@ class VertexServer:
         """Take back the faults that have not been met."""
         self._ask("/_mend", b"")
 
+    def play(self, kind: str, task: str, times: int = 1) -> None:
+        """Have the next attempts of tasks of a name meet something; see pipeline.tests.vertex_jobs.
+
+        Args:
+            kind: lost, quota, image, memory, or waits with seconds, such as "waits 0.5".
+            task: Name of the tasks.
+            times: How many attempts.
+        """
+        self._ask("/_play", json.dumps({"kind": kind, "task": task, "times": times}).encode())
+
+    def forget_all(self) -> None:
+        """Empty the cache, and take back what tasks were to meet."""
+        self._ask("/_forget_all", b"")
+
     def jobs(self) -> dict[str, str]:
         """Return the states of all jobs by their ids."""
         return self._ask("/_jobs")
@@ -133,253 +123,6 @@ class VertexServer:
             return json.load(reply)
 
 
-class _Job(Tasks):
-    """A pipeline job as the service shows it, and the hooks of its run, which keep it up to date."""
-
-    def __init__(self, project: str, location: str, job_id: str, body: dict[str, Any], service: "_Service"):
-        self._spec = _checked_spec(body)
-        self._dags = (self._spec.root.dag, *(component.dag for component in self._spec.components.values()))
-        self._folder = service.folder / job_id
-        self._client, self._service = service.client, service
-        nothing = lambda *_: None  # noqa: E731
-        record = SimpleNamespace(
-            folder=self._folder,
-            temporary=self._folder,
-            start=nothing,
-            forget=nothing,
-            log=lambda task: Run.log(record, task),
-        )
-        super().__init__(record, SimpleNamespace(started=nothing, note=nothing))
-        self._project, self._number = project, _number()
-        self._parent = f"projects/{PROJECT_NUMBER}/locations/{location}"
-        self._details: dict[str, dict[str, Any]] = {}  # by place, like for-loop-1-iteration-0/train-model
-        self._logs: dict[str, Path] = {}  # by the number of the custom job
-        self._google: dict[str, list[str]] = {}  # the commands of Google's own operators, by their steps
-        self.reply = body | {
-            "name": f"{self._parent}/pipelineJobs/{job_id}",
-            "labels": body.get("labels", {}) | {"vertex-ai-pipelines-run-billing-id": self._number},
-            "createTime": _now(),
-        }
-        self.state = "PENDING"
-        self._parameters = _parameters(self._spec, body["runtimeConfig"].get("parameterValues", {}))
-        self._detail("", job_id, "system.Run", self._parameters)
-
-    @property
-    def state(self) -> str:
-        return self.reply["state"].removeprefix("PIPELINE_STATE_")
-
-    @state.setter
-    def state(self, state: str) -> None:
-        self.reply |= {"state": f"PIPELINE_STATE_{state}", "updateTime": _now()}
-        if state in ("RUNNING", *ENDED):
-            self.reply["startTime" if state == "RUNNING" else "endTime"] = _now()
-
-    def shown(self) -> dict[str, Any]:
-        """Return the job with its tasks, which lists of jobs leave out."""
-        return self.reply | {"jobDetail": {"taskDetails": list(self._details.values())}}
-
-    def log_lines(self, custom_job: str) -> list[str]:
-        """Return what a task of this job has printed."""
-        log = self._logs.get(custom_job)
-        return log.read_text("utf-8").splitlines() if log and log.exists() else []
-
-    def run(self) -> None:
-        """Run the job to its end."""
-        (self._folder / "logs").mkdir(parents=True, exist_ok=True)
-        spec = json_format.MessageToDict(self._spec)
-        for component in (spec["root"], *spec["components"].values()):
-            for task in component.get("dag", {}).get("tasks", {}).values():
-                if task.get("retryPolicy", {}).get("backoffDuration") == "60s":
-                    del task["retryPolicy"]  # a profile's: a step that fails is to fail at once
-        for label, executor in spec["deploymentSpec"]["executors"].items():
-            container = executor.get("container", {})
-            if container.get("image", "").startswith(GOOGLE_IMAGE):
-                self._google[label.removeprefix("exec-")] = [*container["command"], *container["args"]]
-                executor["container"] = STAND_IN
-        try:
-            # champion.json is no file of the mount: it is read and written as an object
-            parameters = {
-                name: value if name == "champion" else self._mounted(value) for name, value in self._parameters.items()
-            }
-            executors = self._spec.deployment_spec["executors"].values()
-            sources = [executor["container"]["command"][-1] for executor in executors if "container" in executor]
-            warm.preload(source for source in sources if not source.startswith("google_cloud"))
-            names = Job(self._folder.name, self.reply["name"], self._number, str(self._folder), _now())
-            how = run_graph(spec, parameters, self._folder, self, job=names)
-            succeeded = how.state == SUCCEEDED
-            self._finish("SUCCEEDED" if succeeded else "CANCELLED" if self.stopping else "FAILED")
-        except Exception as error:
-            (self._folder / "logs" / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
-            self._finish("FAILED", f"Internal error: {type(error).__name__}: {error}")
-
-    def cancel(self) -> None:
-        """End the processes of the tasks and let no new one start."""
-        if self.state == "PENDING":
-            self._finish("CANCELLED")
-            return
-        self.state = "CANCELLING"
-        self.stop()
-
-    def prepared(self, task: Task, inputs: dict[str, Any]) -> None:
-        """The inputs are shown with the task once it is executed."""
-
-    def execute(self, task: Task, command: Command, width: int) -> bool:
-        inputs = command.executor_input.get("inputs", {}).get("parameterValues", {})
-        mount = f"{self._folder}/gcs/"
-        inputs = {k: v.replace(mount, "gs://") if isinstance(v, str) else v for k, v in inputs.items()}
-        with _LOCK:
-            detail = self._detail(_place(task), task.name, "system.ContainerExecution", inputs)
-            detail["inputs"] = {
-                name: {"artifacts": [self._input(artifact) for artifact in given["artifacts"]]}
-                for name, given in command.executor_input.get("inputs", {}).get("artifacts", {}).items()
-            }
-            self._logs[detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]] = self._run.log(task)
-        return super().execute(task, command, width)
-
-    def _process(self, work: Any, command: Command) -> tuple[int, str]:
-        """Run a task, one of Google's own operators with its own code."""
-        if command.step not in self._google:
-            return super()._process(work, command)
-        given = json.loads(json.dumps(command.executor_input))
-        for listed in given["inputs"].get("artifacts", {}).values():
-            for artifact in listed["artifacts"]:
-                artifact["uri"] = self._address(artifact["uri"])
-        names = (self.reply["name"].rpartition("/")[2], command.step, str(self._folder), self._number)
-        resolved = placeholder_utils.replace_placeholders(self._google[command.step], given, *names)
-        module = resolved.index("-m") + 1
-        asked = [sys.executable, "-m", "pipeline.tests.google_task", self._service.url, *resolved[module:]]
-        labels = json.dumps({"vertex-ai-pipelines-run-billing-id": self._number})
-        environment = os.environ | {"VERTEX_AI_PIPELINES_RUN_LABELS": labels}
-        with (
-            open(work.log, "ab") as log,
-            self._watched(subprocess.Popen(asked, cwd=ROOT, env=environment, stdout=log, stderr=log)) as process,
-        ):
-            return process.wait(), ""
-
-    def ended(self, task: Task, how: Ended) -> None:
-        artifacts = {
-            name: [
-                {
-                    "name": f"{self._parent}/metadataStores/default/artifacts/{_number()}",
-                    "displayName": name,
-                    "uri": self._uploaded(artifact["uri"]),
-                    "schemaTitle": artifact["type"].get("schemaTitle", ""),
-                    "metadata": artifact["metadata"],
-                }
-                for artifact in listed
-            ]
-            for name, listed in how.outputs.artifacts.items()
-        }
-        with _LOCK:
-            detail = self._detail(_place(task), task.name, "system.ContainerExecution", {})
-            detail["outputs"] = {name: {"artifacts": listed} for name, listed in artifacts.items()}
-            outputs = {f"output:{name}": value for name, value in how.outputs.parameters.items()}
-            detail["execution"]["metadata"] |= outputs
-            job = detail["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]
-            failed = "CANCELLED" if self.stopping else "FAILED"
-            state = {SUCCEEDED: "SUCCEEDED", SKIPPED: "NOT_TRIGGERED"}.get(how.state, failed)
-            self._end(detail, state, TASK_FAILED.format(project=PROJECT_NUMBER, job=job))
-
-    def _detail(self, place: str, name: str, schema: str, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Return the detail of a task, a group or the root, new ones as running."""
-        if place in self._details:
-            return self._details[place]
-        now, detail = _now(), {"taskId": _number(), "taskName": name, "state": "RUNNING"}
-        if place:
-            outside, _, own = place.rpartition("/")
-            iteration = re.fullmatch(r"(.+)-iteration-\d+", own)
-            above = "/".join(filter(None, (outside, iteration[1]))) if iteration else outside
-            group = self._detail(above, above.rpartition("/")[2], "system.DagExecution", {})
-            detail["parentTaskId"] = group["taskId"]
-        if schema == "system.ContainerExecution":
-            detail["executorDetail"] = {"containerDetail": {"mainJob": f"{self._parent}/customJobs/{_number()}"}}
-        titles = {key: task.task_info.name for dag in self._dags for key, task in dag.tasks.items()}
-        self._details[place] = detail | {
-            "createTime": now,
-            "startTime": now,
-            "pipelineTaskStatus": [{"updateTime": now, "state": state} for state in ("PENDING", "RUNNING")],
-            "execution": {
-                "name": f"{self._parent}/metadataStores/default/executions/{_number()}",
-                "displayName": titles.get(name, name),
-                "schemaTitle": schema,
-                "metadata": {f"input:{parameter}": value for parameter, value in inputs.items()},
-            },
-        }
-        return self._details[place]
-
-    def _end(self, detail: dict[str, Any], state: str, message: str) -> None:
-        error = {"error": {"code": 9, "message": message}} if state == "FAILED" else {}
-        detail |= {"state": state, "endTime": _now()} | error
-        detail["pipelineTaskStatus"].append({"updateTime": detail["endTime"], "state": state} | error)
-
-    def _end_groups(self) -> None:
-        for place, detail in reversed(self._details.items()):  # the inner ones first
-            if place and detail["state"] == "RUNNING":
-                states = {inner["state"] for inner in self._inside(detail)}
-                state = next((state for state in ("FAILED", "CANCELLED") if state in states), "SUCCEEDED")
-                self._end(detail, state, self._failures(detail))
-
-    def _inside(self, detail: dict[str, Any]) -> list[dict[str, Any]]:
-        return [inner for inner in self._details.values() if inner.get("parentTaskId") == detail["taskId"]]
-
-    def _failures(self, detail: dict[str, Any]) -> str:
-        failed = [inner["taskName"] for inner in self._inside(detail) if inner["state"] == "FAILED"]
-        return DAG_FAILED.format(", ".join(failed))
-
-    def _finish(self, state: str, error: str | None = None) -> None:
-        with _LOCK:
-            self._end_groups()
-            root = self._details[""]
-            self._end(root, state, error or self._failures(root))
-            if state == "FAILED":
-                message = JOB_FAILED.format(root["error"]["message"], self._project, number=self._number)
-                self.reply["error"] = {"code": 13 if error else 9, "message": message}
-            elif state == "CANCELLED":
-                self.reply["error"] = {"code": 1, "message": "The pipeline job was cancelled."}
-            self.state = state
-
-    def _input(self, artifact: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "name": f"{self._parent}/metadataStores/default/artifacts/{_number()}",
-            "displayName": artifact["name"],
-            "uri": self._address(artifact["uri"]),
-            "schemaTitle": artifact["type"]["schemaTitle"],
-            "metadata": artifact.get("metadata", {}),
-        }
-
-    def _address(self, uri: str) -> str:
-        """Return where in the bucket a task's file lies that is at this path here."""
-        local = Path(uri)
-        if not local.is_relative_to(self._folder):
-            return uri  # an importer's
-        root = self.reply["runtimeConfig"]["gcsOutputDirectory"].rstrip("/")
-        return f"{root}/{local.relative_to(self._folder / ARTIFACTS).as_posix()}"
-
-    def _uploaded(self, uri: str) -> str:
-        local, target = Path(uri), self._address(uri)
-        if target == uri:
-            return uri
-        for file in (local, *sorted(local.rglob("*"))):
-            if file.is_file():
-                name = f"{target}/{file.relative_to(local).as_posix()}".removesuffix("/.")
-                storage.Blob.from_uri(name, client=self._client).upload_from_filename(str(file))
-        return target
-
-    def _mounted(self, value: Any) -> Any:
-        """Return the local path of what a gs:// value names: an object, a folder or a pattern, as under /gcs."""
-        named = re.fullmatch(r"(?:gs://|/gcs/)([^/]+)/(.+)", value) if isinstance(value, str) else None
-        if not named:
-            return value
-        bucket, path = named.groups()
-        for blob in self._client.list_blobs(bucket, prefix=path.split("*")[0].rstrip("/")):
-            inside = blob.name.startswith(path.rstrip("/") + "/") and not blob.name.endswith("/")
-            if blob.name == path or inside or fnmatchcase(blob.name, path):
-                local = self._folder / "gcs" / bucket / blob.name
-                local.parent.mkdir(parents=True, exist_ok=True)
-                blob.download_to_filename(str(local))
-        return f"{self._folder}/gcs/{bucket}/{path}"
-
-
 class _Service:
     """What the server keeps: jobs, schedules, faults and requests."""
 
@@ -392,9 +135,13 @@ class _Service:
         self.faults: list[dict[str, Any]] = []
         self.url = ""  # the server's own, where Google's operators ask
         self.registry = Registry(self.client, _now)
-        self._jobs: dict[tuple[str, str], _Job] = {}
+        self.metadata = Metadata(_now)
+        self.cache: dict[str, Path] = {}  # the folders that tasks have written, by what they are taken for the same by
+        self.addresses: dict[str, str] = {}  # where in the bucket the outputs of tasks lie, by their folders here
+        self._plays: list[dict[str, Any]] = []
+        self._jobs: dict[tuple[str, str], PlayedJob] = {}
         self._schedules: dict[tuple[str, str], dict[str, Any]] = {}
-        self._waiting: queue.Queue[_Job | None] = queue.Queue()
+        self._waiting: queue.Queue[PlayedJob | None] = queue.Queue()
         self._runner = threading.Thread(target=self._run_jobs, daemon=True)
         self._runner.start()
 
@@ -418,6 +165,27 @@ class _Service:
                     continue
                 job.state = "RUNNING"
             job.run()
+
+    def play(self, asked: dict[str, Any]) -> None:
+        """Remember what the next tasks of a name are to meet."""
+        self._plays += [asked] * asked.get("times", 1)
+
+    def played(self, name: str) -> str:
+        """Return what the next attempt of a task of a name is to meet, an empty text for nothing."""
+        with _LOCK:
+            found = next((play for play in self._plays if play["task"] == name), None)
+            if found:
+                self._plays.remove(found)
+        return found["kind"] if found else ""
+
+    def contexts(self, job: str, pipeline: str) -> dict[str, Any]:
+        """Return the metadata contexts of a job, as its details have them."""
+        return self.metadata.of_job(job, pipeline)
+
+    def forget_all(self) -> None:
+        """Forget what a test before has left to the next: what tasks have put out, and what tasks are to meet."""
+        self.cache.clear()
+        self._plays.clear()
 
     def take_fault(self, method: str, path: str) -> dict[str, Any]:
         """Return the fault that a request meets, {} for none, and count it."""
@@ -453,9 +221,15 @@ class _Service:
         url = urlsplit(path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         if url.path == "/v2/entries:list":  # Cloud Logging
-            (custom_job,) = re.findall(r'job_id="(\d+)"', body["filter"])
-            lines = [line for job in self._jobs.values() for line in job.log_lines(custom_job)]
-            return {"entries": [{"textPayload": line} for line in lines[::-1][: body["pageSize"]]]}
+            wanted = re.findall(r'job_id="(\d+)"', body.get("filter", ""))
+            found = [job for number in wanted if (job := self._custom_job(number))]
+            return listed_entries([entry for job in found for entry in job.entries()], body)
+        if custom := re.fullmatch(r"/v1/projects/[^/]+/locations/[^/]+/customJobs/(\d+)", url.path):
+            if not (job := self._custom_job(custom[1])):
+                raise Refusal(404, f"{url.path.removeprefix('/v1/')} was not found.")
+            return job.shown()
+        if (reply := self.metadata.answer(method, url.path, query, body)) is not None:
+            return reply
         if (reply := self.registry.answer(method, url.path, query, body)) is not None:
             return reply
         pattern = r"/v1/projects/([^/]+)/locations/([^/]+)/(pipelineJobs|schedules)(?:/([^/:]+))?(?::(\w+))?"
@@ -494,9 +268,12 @@ class _Service:
                 return {}
         raise Refusal(404, f"{method} {url.path} was not found on this server.")
 
+    def _custom_job(self, number: str) -> Any:
+        return next((found for job in self._jobs.values() if (found := job.custom_job(number))), None)
+
     def _create_job(self, project: str, location: str, job_id: str, body: dict[str, Any]) -> dict[str, Any]:
         _check(re.fullmatch("[a-z][-a-z0-9]{0,127}", job_id), "pipeline_job_id", f"Invalid id: {job_id!r}.")
-        job = _Job(project, location, job_id, body, self)
+        job = PlayedJob(project, location, job_id, body, self)
         if (location, job_id) in self._jobs:
             raise Refusal(409, f"The PipelineJob {job_id} already exists.")
         self._jobs[location, job_id] = job
@@ -529,38 +306,6 @@ def _listed(kind: str, items: list[Any], query: dict[str, str]) -> dict[str, Any
     return {kind: found[start : start + size]} | following
 
 
-def _checked_spec(body: dict[str, Any]) -> PipelineSpec:
-    """Return the spec of a job, if the service would take what the job says."""
-    _check(len(body.get("displayName", "")) <= 128, "display_name", "The length must be at most 128.")
-    check_labels(body.get("labels", {}))
-    runtime = body.get("runtimeConfig", {})
-    directory = runtime.get("gcsOutputDirectory", "")
-    _check(re.match("gs://[^/]+", directory), "runtime_config", f"Invalid output directory: {directory!r}.")
-    try:
-        spec = json_format.ParseDict(body.get("pipelineSpec", {}), PipelineSpec())
-    except (json_format.ParseError, ValueError, TypeError) as error:
-        raise Refusal(400, f"Invalid pipeline spec: {error}") from error
-    name = spec.pipeline_info.name
-    _check(re.fullmatch("[a-z0-9][a-z0-9-]{0,127}", name), "pipeline_spec", f"Invalid pipeline name: {name!r}.")
-    known, given = spec.root.input_definitions.parameters, runtime.get("parameterValues", {})
-    for parameter in given:
-        _check(parameter in known, "runtime_config", f"Unknown parameter: {parameter!r}.")
-    for parameter, definition in known.items():
-        has_value = parameter in given or definition.is_optional or definition.HasField("default_value")
-        _check(has_value, "runtime_config", f"Parameter {parameter!r} has no value.")
-    return spec
-
-
-def _parameters(spec: PipelineSpec, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of all parameters; JSON from protobuf has one kind of number."""
-    values = {}
-    for name, definition in spec.root.input_definitions.parameters.items():
-        if name in given or definition.HasField("default_value"):
-            value = given.get(name, json_format.MessageToDict(definition.default_value))
-            values[name] = int(value) if definition.parameter_type == ParameterType.NUMBER_INTEGER else value
-    return values
-
-
 def _next_run(cron: str) -> str:
     """Return the next time of a cron expression, which may start with TZ=Area/City."""
     zone_name, expression = re.fullmatch(r"(?:TZ=(\S+) +)?(.*)", cron).groups()
@@ -590,23 +335,6 @@ def _cron_field(text: str, low: int, high: int) -> set[int]:
             raise ValueError(part)
         values |= set(range(first, last + 1, int(step or 1)))
     return values
-
-
-def _place(task: Task) -> str:
-    """Return where a task is in the job, with the service's names of iterations."""
-    return re.sub(r"/(\d+)(?=/)", r"-iteration-\1", task.path)
-
-
-def _number() -> str:
-    return str(10**18 + secrets.randbelow(8 * 10**18))  # the service's numbers fill an int64
-
-
-def _now() -> str:
-    return _time(datetime.now(UTC))
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _error(status: int, message: str) -> bytes:
@@ -665,6 +393,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.service.forget(asked)
             case "/_mend":
                 self.service.faults.clear()
+            case "/_play":
+                self.service.play(asked)
+            case "/_forget_all":
+                self.service.forget_all()
             case "/_faults":
                 self.service.faults.append({"times": 1, "after": 0} | asked)
         return {}
