@@ -63,7 +63,7 @@ def measure_drift(
     import pandas as pd
     from pyarrow import dataset
 
-    from steps.drift.measures import LARGE, class_drift, column_drifts, corrected
+    from steps.drift.measures import LARGE, class_drift, column_drifts, corrected, titles
     from steps.drift.page import drift_page, verdict
     from steps.drift.sampling import even_sample
     from steps.model_folder import REFERENCE, load_model, read_facts
@@ -77,7 +77,7 @@ def measure_drift(
     of_classes = class_drift(facts["classes"], mix_before * n_test, np.array(class_mix) * n_rows)
     drifts = corrected([*column_drifts(before, now), of_classes])
     drifted = [found for found in drifts if found.is_significant and found.psi > (max_drift or LARGE)]
-    stopping = [found.title for found in drifted if found.name not in tolerate]
+    stopping = [found for found in drifted if found.name not in tolerate]
 
     told = f"{len(now):,} rows at even distances of {n_rows:,}" if len(now) < n_rows else f"all {n_rows:,}"
     compared = {
@@ -104,5 +104,4 @@ def measure_drift(
     print(drift.metadata["verdict"])
     for name, value in (("drifted", len(drifted)), ("largest_psi", drifts[0].psi), ("class_psi", of_classes.psi)):
         metrics.log_metric(name, value)
-    # it goes along in an argument of the next task, which takes 131,071 bytes
-    return stopping[:10] + ([f"{len(stopping) - 10:,} more"] if len(stopping) > 10 else [])
+    return titles(stopping)
