@@ -3,7 +3,6 @@
 import ast
 import builtins
 import importlib
-import json
 import re
 import symtable
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import RequestError, graph
+from pipeline import RequestError, arguments, graph
 from pipeline.sources import Source, place_file
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 MAX_TASKS = 10_000
 MAX_ARTIFACTS = 100  # into and out of one task
 MAX_PARAMETER_BYTES = 131_072
-MAX_SOURCE_BYTES = 131_071  # a step's source is one argument of a command: MAX_ARG_STRLEN of linux/binfmts.h
 MAX_CLASSES = MAX_ARTIFACTS - 1
 MODULE_NAMES = {"__name__", "__file__", "__doc__", "__spec__", "__package__", "__loader__", "__builtins__"}
 MAX_BYTES_READ = 200_000_000  # of a table that is read to describe it: some seconds
@@ -165,6 +163,7 @@ def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Descrip
         make("packages", lambda: _packages(spec)),
         make("images", lambda: _images(spec)),
         make("parameters", lambda: _parameters(spec, parameters)),
+        make("arguments", lambda: _arguments(spec, parameters, described)),
         make("table", lambda: _table(spec, described)),
     ]
 
@@ -250,33 +249,29 @@ def _collected(spec: dict[str, Any]) -> Iterator[tuple[str, int]]:
             for key, given in task.get("inputs", {}).get("artifacts", {}).items():
                 if "taskOutputArtifact" in given and key != one_by_one:
                     output = given["taskOutputArtifact"]
-                    yield name, _n_artifacts(spec, tasks[output["producerTask"]], output["outputArtifactKey"])
+                    yield name, arguments.n_artifacts(spec, tasks[output["producerTask"]], output["outputArtifactKey"])
 
 
-def _n_artifacts(spec: dict[str, Any], task: dict[str, Any], key: str) -> int:
-    """Return how many artifacts an output of a task holds at least: what a loop will find is not known before."""
-    component = spec["components"][task["componentRef"]["name"]]
-    if "dag" not in component:
-        return 1
-    raw = task.get("parameterIterator", {}).get("items", {}).get("raw")
-    number = len(json.loads(raw)) if raw else 1
-    selectors = component["dag"].get("outputs", {}).get("artifacts", {}).get(key, {}).get("artifactSelectors", ())
-    inner = []
-    for selector in selectors:
-        producer = component["dag"]["tasks"][selector["producerSubtask"]]
-        may_be_skipped = len(selectors) == 1 and "condition" in producer.get("triggerPolicy", {})
-        inner.append(0 if may_be_skipped else _n_artifacts(spec, producer, selector["outputArtifactKey"]))
-    return number * min(inner, default=0)  # of several, OneOf takes the one that has run
+def _arguments(spec: dict[str, Any], parameters: dict[str, Any], described: Description) -> str:
+    sizes = arguments.estimates(spec, parameters, described.schema.classes if described.schema else None)
+    task, n_bytes = max(sizes, key=lambda pair: pair[1], default=("no task", 0))
+    if n_bytes > arguments.MAX_BYTES:
+        raise Failed(
+            f"{task} is given about {n_bytes:,} bytes in one argument of its command, --executor_input, and Linux "
+            f"takes {arguments.MAX_BYTES:,}: the values of its parameters, and addresses and metadata of artifacts. "
+            "Give it shorter values and fewer artifacts, or hand them on in a file."
+        )
+    return f"the largest --executor_input has about {n_bytes:,} of {arguments.MAX_BYTES:,} bytes, of {task}"
 
 
 def _steps(spec: dict[str, Any]) -> str:
     containers = graph.containers(spec)
     for step, container in containers.items():
         source = container["command"][-1]
-        if len(source.encode()) > MAX_SOURCE_BYTES:
+        if len(source.encode()) > arguments.MAX_BYTES:
             raise Failed(
-                f"{step} ships {len(source.encode()):,} bytes of source, and Linux takes {MAX_SOURCE_BYTES:,} as one "
-                "argument of a command. Ship fewer additional_funcs."
+                f"{step} ships {len(source.encode()):,} bytes of source, and Linux takes {arguments.MAX_BYTES:,} as "
+                "one argument of a command. Ship fewer additional_funcs."
             )
         for file, text in graph.sources(container).items():
             if missing := unresolved_names(text):

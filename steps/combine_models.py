@@ -29,13 +29,14 @@ def combine_models(
 
     Args:
         class_models: One fitted classifier a class, each class against the rest, with its code in class_code_.
-        preprocessor: Preprocessor fitted on the training rows, with the names of their columns in its metadata.
+        preprocessor: Preprocessor fitted on the training rows, a joblib file.
         train: Training rows as Parquet, for the names of the classes; the label's name is in the metadata.
 
     Returns:
         model: Folder with the fitted scikit-learn Pipeline in model.joblib.
     """
     import os
+    import shutil
 
     import joblib
     import pandas as pd
@@ -47,9 +48,10 @@ def combine_models(
     classes = classes_of(pd.read_parquet(train.path, columns=[label])[label])
     classifier = join([joblib.load(class_model.path) for class_model in class_models], classes)
 
-    os.makedirs(model.path, exist_ok=True)
+    shutil.rmtree(model.path, ignore_errors=True)  # anew, whatever a lost attempt has left there
+    os.makedirs(model.path)
     file = os.path.join(model.path, "model.joblib")
     joblib.dump(make_pipeline(*joblib.load(preprocessor.path), classifier), file)
     model.framework = "scikit-learn"
-    model.metadata.update(file="model.joblib", sha256=sha256_of(file), columns=preprocessor.metadata["inputs"])
+    model.metadata.update(file="model.joblib", sha256=sha256_of(file))
     model.metadata.update(label=label, classes=[str(name) for name in classes])

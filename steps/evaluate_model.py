@@ -28,8 +28,8 @@ def evaluate_model(
     rest, where it is recognised at a probability above one half; those figures are named rest_….
 
     Args:
-        model: Classifier of all classes that takes raw rows, with the names of its columns in the metadata.
-        test: Test rows as Parquet, with the name of the label in the metadata.
+        model: Classifier of all classes that takes raw rows.
+        test: Test rows as Parquet, with the names of the label and the weight in the metadata.
 
     Returns:
         metrics: accuracy, macro_f1, mean_f1 (mean of the classes' F1 against the rest), and for the class of code c
@@ -48,10 +48,11 @@ def evaluate_model(
     from steps.evaluation.measures import evaluate
     from steps.evaluation.page import evaluation_page, table_facts
 
-    label = test.metadata["label"]
+    label, weight = test.metadata["label"], test.metadata.get("weight")
     frame = pd.read_parquet(test.path)
+    X = frame.drop(columns=[label, weight] if weight else label)
     pipeline = joblib.load(Path(model.path, "model.joblib"))
-    evaluation = evaluate(pipeline, frame[model.metadata["columns"]], frame[label].to_numpy())
+    evaluation = evaluate(pipeline, X, frame[label].to_numpy())
 
     for name, value in evaluation.metrics():
         metrics.log_metric(name, value)

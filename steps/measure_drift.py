@@ -52,7 +52,8 @@ def measure_drift(
         report: Page with the verdict, a picture of each drifted column, and the figures of all.
         metrics: drifted, the number of columns; largest_psi, and class_psi, that of the predicted class.
         drift: The figures of each column as JSON, with the verdict in the metadata.
-        Output: What has drifted, and is not tolerated, each with its PSI.
+        Output: What has drifted, and is not tolerated, each with its PSI; of more than ten columns the first ones, and
+            how many more.
     """
     import json
     import os
@@ -62,7 +63,7 @@ def measure_drift(
     import pandas as pd
     from pyarrow import dataset
 
-    from steps.drift.measures import LARGE, class_drift, column_drifts, corrected
+    from steps.drift.measures import LARGE, class_drift, column_drifts, corrected, titles
     from steps.drift.page import drift_page, verdict
     from steps.drift.sampling import even_sample
     from steps.model_folder import REFERENCE, load_model, read_facts
@@ -76,7 +77,7 @@ def measure_drift(
     of_classes = class_drift(facts["classes"], mix_before * n_test, np.array(class_mix) * n_rows)
     drifts = corrected([*column_drifts(before, now), of_classes])
     drifted = [found for found in drifts if found.is_significant and found.psi > (max_drift or LARGE)]
-    stopping = [found.title for found in drifted if found.name not in tolerate]
+    stopping = [found for found in drifted if found.name not in tolerate]
 
     told = f"{len(now):,} rows at even distances of {n_rows:,}" if len(now) < n_rows else f"all {n_rows:,}"
     compared = {
@@ -103,4 +104,4 @@ def measure_drift(
     print(drift.metadata["verdict"])
     for name, value in (("drifted", len(drifted)), ("largest_psi", drifts[0].psi), ("class_psi", of_classes.psi)):
         metrics.log_metric(name, value)
-    return stopping
+    return titles(stopping)

@@ -41,7 +41,8 @@ def package_model(
 
     sha256 = model.metadata["sha256"]
     if container:
-        shutil.copytree(model.path, package.path, dirs_exist_ok=True)
+        shutil.rmtree(package.path, ignore_errors=True)  # anew, whatever a lost attempt has left there
+        shutil.copytree(model.path, package.path)
         print(*collect(package.path, packages), sep="\n")
         spec = json.loads(container)
         spec["env"].append({"name": "MODEL_SHA256", "value": sha256})

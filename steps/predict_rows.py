@@ -46,6 +46,7 @@ def predict_rows(
         metrics: Where the rows have the label, labelled_rows, and accuracy and macro_f1 on them.
     """
     import os
+    import shutil
 
     from pyarrow import dataset
 
@@ -55,7 +56,8 @@ def predict_rows(
 
     label, table = used_model.metadata["label"], dataset.dataset(rows.path)
     model = load_model(used_model.path, used_model.metadata["sha256"])
-    os.makedirs(predicted.path, exist_ok=True)
+    shutil.rmtree(predicted.path, ignore_errors=True)  # anew, whatever a lost attempt has left there
+    os.makedirs(predicted.path)
     file = "predictions.csv" if as_csv else "predictions.parquet"
     path = os.path.join(predicted.path, file)
     found = predict(model, table, path, keep, label if label in table.schema.names else None, as_csv)

@@ -51,8 +51,7 @@ def preprocess(
     test_X = pipeline.transform(test_frame)
 
     joblib.dump(pipeline, preprocessor.path)
-    preprocessor.metadata["inputs"] = [name for name in train_frame if name not in passed_on]
-    preprocessor.metadata["outputs"] = list(train_X)
+    preprocessor.metadata.update(inputs=len(pipeline[0].columns), outputs=train_X.shape[1])
     for X, frame, features in ((train_X, train_frame, train_features), (test_X, test_frame, test_features)):
         X.join(frame[passed_on]).to_parquet(features.path)
         features.metadata.update(roles)

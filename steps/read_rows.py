@@ -53,7 +53,7 @@ def read_rows(
         na_values: Words that stand for a missing value in text files; without any, those of the model's training.
 
     Returns:
-        rows: The table as Parquet, with its number of rows and its columns in the metadata.
+        rows: The table as Parquet, with its numbers of rows and columns in the metadata.
         used_model: Folder with the model, with its SHA-256, label and classes in the metadata.
     """
     import os
@@ -80,7 +80,7 @@ def read_rows(
     print(f"{n_rows:,} rows, {len(found.names):,} columns", *table.notes, sep="\n")
 
     rows.metadata.update(source=os.path.basename(source.rstrip("/")), fingerprint=fingerprint, rows=n_rows)
-    rows.metadata.update(columns=found.names)
+    rows.metadata.update(columns=len(found.names))
     used_model.framework = "scikit-learn"
     used_model.metadata.update(file=MODEL, sha256=sha256_of(os.path.join(used_model.path, MODEL)))
     used_model.metadata.update(run=facts.get("run", ""), label=facts["label"])

@@ -51,6 +51,6 @@ def split_data(
 
     for part, rows in ((train, table.filter(~held)), (test, table.filter(held))):
         parquet.write_table(rows, part.path)
-        part.metadata.update(dataset.metadata, rows=rows.num_rows, columns=rows.column_names)
+        part.metadata.update(dataset.metadata, rows=rows.num_rows, columns=rows.num_columns)
         part.metadata.update(test_size=test_size, seed=seed)
     test.metadata.update(duplicates_in_train=repeated, classes_without_rows=untested)

@@ -19,9 +19,8 @@ def stop_on_drift(drifted: List[str], max_drift: float = 0.25):
         ValueError: something has drifted; the message names it.
     """
     if drifted and max_drift:
-        shown = ", ".join(drifted[:10]) + (f" and {len(drifted) - 10:,} more" if len(drifted) > 10 else "")
         raise ValueError(
-            f"The rows have drifted from those in training, by a PSI above {max_drift:g}: {shown}.\n"
+            f"The rows have drifted from those in training, by a PSI above {max_drift:g}: {', '.join(drifted)}.\n"
             "The predictions and the report are written. Train anew, or let it be: --set tolerate=COLUMN, or "
             "--set max_drift=0."
         )

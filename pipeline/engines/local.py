@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from pipeline import OWN_FOLDERS, ROOT, RequestError, ending, files, graph, sources
+from pipeline import OWN_FOLDERS, ROOT, RequestError, arguments, ending, files, graph, sources
 from pipeline.check import Check, Failed, make
 from pipeline.engines import Progress, isolated, keeper, warm, worker
 from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job, support
@@ -162,6 +162,7 @@ class Tasks(Hooks):
             task.log = str(self._run.log(task))
             self._run.start(task)
             self._progress.started(task)
+            self._tell_large(task, command)
         work = worker.Work(
             source=command.source,
             function=command.function,
@@ -179,6 +180,16 @@ class Tasks(Hooks):
         if exit_code:
             task.error = message or _how(exit_code, task.log)
         return exit_code == 0
+
+    def _tell_large(self, task: Task, command: Command) -> None:
+        """Tell of a task that is given more than a service can hand it."""
+        n_bytes = arguments.size_of(command.executor_input)
+        if n_bytes > arguments.MAX_BYTES:
+            self._progress.note(
+                f"note: {task.title} works here and would not on Vertex AI: it is given about {n_bytes:,} bytes, which "
+                f"are one argument of its command there, and Linux takes {arguments.MAX_BYTES:,}. Hand long values on "
+                "in a file, not as a parameter or in the metadata of an artifact."
+            )
 
     def _environment(self) -> dict[str, str]:
         """Return the variables of a task's process beside those that the pipeline sets."""

@@ -47,12 +47,12 @@ def nodes(tmp_path):
 
 def test_profile_fills_only_what_the_pipeline_does_not_ask_for(nodes, tmp_path, capsys):
     assert nodes("vertex") == [
-        ("importer", "", "", "", 2),
+        ("importer", "", "", "", 0),
         ("say", "16", "16G", "2 NVIDIA_TESLA_T4", 5),
-        ("say-2", "{cpus}", "16G", "", 2),
-        ("say-3", "4", "", "", 2),
+        ("say-2", "{cpus}", "16G", "", 0),
+        ("say-3", "4", "", "", 0),
         ("say-4", "4", "500Mi", "", 0),
-        ("say-4-2", "4", "16G", "", 2),
+        ("say-4-2", "4", "16G", "", 0),
     ]
     spec = graph.load(tmp_path / "spec.yaml")
     policies = [task.get("retryPolicy", {}) for task in spec["root"]["dag"]["tasks"].values()]

@@ -91,7 +91,7 @@ def test_training_pipeline_passes_every_check(spec, source):
     parameters = {"source": "x", "fingerprint": "x", "label": "Cover_Type"}
     checks = check.of_spec(spec(compiler.load("training")), parameters, check.describe(source, parameters))
     assert {made.name: made.state for made in checks} == dict.fromkeys(
-        ("spec", "steps", "packages", "images", "parameters", "table"), "passed"
+        ("spec", "steps", "packages", "images", "parameters", "arguments", "table"), "passed"
     )
 
 
@@ -112,6 +112,7 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
         "packages": ("failed", "loose installs pandas in any version. Pin it: packages_to_install=pinned('pandas')."),
         "images": ("failed", "untagged has the image 'python', without a tag. Name one as base_image."),
         "parameters": ("failed", "unknown: label, nome; without a value: name."),
+        "arguments": ("passed", "the largest --executor_input has about 100,002 of 131,071 bytes, of gather"),
         "table": ("failed", checks[-1].detail),
     }
     assert re.match(r"The label 'Elevation' has \d+ different values; at most 99 classes can be tr", checks[-1].detail)
@@ -123,8 +124,9 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
 def test_too_many_parameter_bytes_are_refused(spec, source):
     parameters = {"source": "x", "fingerprint": "x" * 200_000, "label": "Cover_Type"}
     checks = check.of_spec(spec(compiler.load("training")), parameters, check.describe(source, parameters))
-    (failed,) = [made for made in checks if made.state == "failed"]
+    failed, of_task = [made for made in checks if made.state == "failed"]
     assert failed.detail.startswith("the parameters have 200,011 bytes, the service takes 131,072.")
+    assert of_task.detail.startswith("prepare-data is given about 20")
 
 
 def test_step_with_more_source_than_a_command_takes_is_refused(spec, source):

@@ -380,7 +380,9 @@ def test_check_prints_a_line_for_each_and_submits_nothing(submit, jobs, tmp_path
     lines = {line[13:].split(":")[0]: line[:13].strip() for line in shown}
     assert "7 classes in 'Cover_Type'" in done.out
     assert lines == {
-        **dict.fromkeys(("spec", "steps", "packages", "images", "parameters", "table", "names", "data"), "passed"),
+        **dict.fromkeys(
+            ("spec", "steps", "packages", "images", "parameters", "arguments", "table", "names", "data"), "passed"
+        ),
         "credentials": "not checked",
         "api": "passed",
         "bucket trees": "passed",

@@ -18,6 +18,7 @@ MODERATE = 0.1
 ALPHA = 0.01  # share of drifted columns that may be so by chance
 LEAST_ROWS = 10  # of a category, in both parts together, to be compared by itself
 PREDICTED = "predicted class"
+MOST_NAMED = 10  # columns that have drifted, where they are told in one line
 OTHERS, MISSING = "others", "missing"
 
 
@@ -50,6 +51,12 @@ class Drift:
     def as_json(self) -> dict[str, object]:
         """Return it as JSON holds it."""
         return asdict(self) | {"before": self.before.tolist(), "now": self.now.tolist()}
+
+
+def titles(drifts: list[Drift]) -> list[str]:
+    """Return what has drifted; of many the first ones and how many more, since the next task has it in an argument."""
+    more = [f"{len(drifts) - MOST_NAMED:,} more"] if len(drifts) > MOST_NAMED else []
+    return [drift.title for drift in drifts[:MOST_NAMED]] + more
 
 
 def column_drifts(before: pd.DataFrame, now: pd.DataFrame) -> list[Drift]:

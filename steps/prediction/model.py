@@ -16,7 +16,7 @@ def take_model(place: str, sha256: str, folder: str) -> Pipeline:
     Args:
         place: Folder of a model, or a champion.json, which names the folder of the day; here or gs://….
         sha256: What the model's file must have, "" for what is recorded of it.
-        folder: Folder to make.
+        folder: Folder to make; what is in it is gone.
 
     Raises:
         ValueError: there is no such model, it is no model of this project, or not the recorded one.
@@ -24,7 +24,8 @@ def take_model(place: str, sha256: str, folder: str) -> Pipeline:
     if place.endswith(".json"):
         place, recorded = current(place)
         sha256 = sha256 or recorded
-    os.makedirs(folder, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
     for name in (MODEL, FACTS, REFERENCE):
         try:
             shutil.copyfile(os.path.join(local_path(place), name), os.path.join(folder, name))

@@ -76,7 +76,8 @@ def write_folder(folder: str, file: str, facts: dict[str, Any], model: Pipeline,
     """Write the folder of a model.
 
     Args:
-        folder: The folder; it may be there.
+        folder: The folder. It may be there, as a lost attempt has left it, and the champion may be in it by then, so
+            that its files are replaced and what else is there is removed after that.
         file: The model's file, of which the folder gets a copy.
         facts: What there is to be known of it.
         model: The model.
@@ -97,6 +98,8 @@ def write_folder(folder: str, file: str, facts: dict[str, Any], model: Pipeline,
     for name, text in texts.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as opened:
             opened.write(text)
+    for name in {*os.listdir(folder)} - {MODEL, TRAINING_ROWS, REFERENCE, *texts}:
+        os.remove(os.path.join(folder, name))
 
 
 def _json_value(value: Any) -> Any:

@@ -76,7 +76,6 @@ def test_metadata_describes_the_file(combine, rows):
         "framework": "scikit-learn",
         "file": "model.joblib",
         "sha256": hashlib.sha256(content).hexdigest(),
-        "columns": [*rows.columns][:-1],
         "label": "Cover_Type",
         "classes": [str(code) for code in range(7)],
     }

@@ -11,7 +11,7 @@ from pyarrow import dataset
 from scipy import stats
 
 from steps.drift import sampling
-from steps.drift.measures import MISSING, OTHERS, class_drift, column_drifts, corrected, psi
+from steps.drift.measures import MISSING, OTHERS, class_drift, column_drifts, corrected, psi, titles
 from steps.measure_drift import measure_drift
 from steps.stop_on_drift import stop_on_drift
 from steps.tests.test_prediction import check, folder, predict, raw_rows, read  # noqa: F401
@@ -166,3 +166,13 @@ def test_sample_is_even(read, monkeypatch):  # noqa: F811
     sample = sampling.even_sample(dataset.dataset(rows.path), model)
     wanted = np.linspace(0, 999, 50).astype(int)
     assert sample["height"].tolist() == raw_rows(1000, seed=2)["height"].iloc[wanted].tolist()
+
+
+def test_of_many_drifted_columns_the_first_ones_are_handed_on_with_how_many_more():
+    """The next task has them in one argument of its command, which takes 131,071 bytes."""
+    before = pd.DataFrame({f"column {number}": np.arange(200.0) for number in range(1_012)})
+    handed_on = titles(column_drifts(before.head(100), before.tail(100)))
+    assert len(handed_on) == 11
+    assert handed_on[-1] == "1,002 more"
+    with pytest.raises(ValueError, match=r"'column 0' \(PSI .*, 1,002 more\.\n"):
+        stop_on_drift.python_func(handed_on, 0.25)

@@ -44,7 +44,7 @@ def test_any_mix_of_columns_becomes_numbers_and_categories(mixed, artifact):
     assert {"number", "category", "flag", "day_month"} <= set(features)
     assert (train.dtypes == test.dtypes).all()
     assert train["y"].tolist() == mixed["y"][:300].tolist()
-    assert preprocessor.metadata == {"inputs": [*mixed][:-1], "outputs": [*features]}
+    assert preprocessor.metadata == {"inputs": len(mixed.columns) - 1, "outputs": len(features.columns)}
 
 
 def test_missing_numbers_stay_missing(mixed, artifact):
@@ -96,7 +96,7 @@ def process_table(table, artifact, label="y", weight=""):
     preprocess.python_func(train, test, train_X, test_X, preprocessor)
     raw = pd.read_parquet(test.path)
     again = joblib.load(preprocessor.path).transform(raw.assign(more=1)[[*raw.columns[::-1], "more"]])
-    expected = pd.read_parquet(test_X.path)[preprocessor.metadata["outputs"]]
+    expected = pd.read_parquet(test_X.path).iloc[:, : preprocessor.metadata["outputs"]]
     pd.testing.assert_frame_equal(again, expected, check_categorical=False, check_dtype=False)
     return pd.read_parquet(train_X.path), pd.read_parquet(test_X.path), preprocessor
 
@@ -223,7 +223,7 @@ def test_columns_may_have_any_name(artifact):
     for label in ("y", "date_month"):
         renamed = table.rename_columns([*table.column_names[:-1], label])
         train, _, preprocessor = process_table(renamed, artifact, label=label, weight="1")
-        assert sorted(preprocessor.metadata["inputs"]) == sorted({*names} - {"1"})
+        assert sorted(joblib.load(preprocessor.path)[0].columns) == sorted({*names} - {"1"})
         assert len(train.columns) == len({*train.columns}) == len(names) - 2 + 6 + 2
         assert train[label].tolist() == ["no", "yes"] * 150
         assert train["1"].tolist() == table["1"].to_pylist()[:300]
