@@ -54,7 +54,8 @@ class Estimate:
     starts: int
     in_series: int  # of them in the longest chain
     hour: float  # USD of an hour of all machines together
-    unpriced: tuple[str, ...]  # steps whose machines have no known price
+    unpriced: tuple[str, ...] = ()  # steps whose machines have no known price
+    open_loops: tuple[str, ...] = ()  # counted as one iteration, since what they go over is not known before
 
     @property
     def minutes(self) -> tuple[int, int]:
@@ -73,9 +74,12 @@ class Estimate:
         cheap, dear = map(shown, self.usd)
         cost = f"about {cheap}" if cheap == dear else f"about {cheap} to {dear}"
         without = f", without {', '.join(self.unpriced)}, of whose machines no price is known" if self.unpriced else ""
+        starts = f"{self.starts:,} start{'' if self.starts == 1 else 's'}"
+        if self.open_loops:
+            starts = f"at least {starts}, {', '.join(self.open_loops)} once for an item that is not known before"
         return (
-            f"{_counted(self.starts, 'start')}, {self.in_series:,} in series: about {least:,} to {most:,} min, {cost}"
-            f"{without}; the steps' own work comes on top\n"
+            f"{starts}, {self.in_series:,} in series: about {least:,} to {most:,} min, {cost}{without}; "
+            "the steps' own work comes on top\n"
             f"(assumed: {START_MINUTES[0]} to {START_MINUTES[1]} min a start; {OF}; what is cached starts no machine)"
         )
 
@@ -97,14 +101,20 @@ def estimate(spec: dict[str, Any], parameters: dict[str, Any], n_found: int = 0)
         n_found: How many items a step will find that a loop is over; 0 where that is not known.
     """
     types, known = _types(spec), with_defaults(spec["root"], parameters)
-    steps, in_series = _of_dag(spec, spec["root"]["dag"], types, known, n_found or 1)
+    open_loops: dict[str, None] = {}
+    steps, in_series = _of_dag(spec, spec["root"]["dag"], types, known, n_found, open_loops)
     unpriced = sorted({step for step in steps if types[step] == UNKNOWN})
     hour = sum(number * hourly(types[step]) for step, number in steps.items() if types[step] != UNKNOWN)
-    return Estimate(sum(steps.values()), in_series, hour, tuple(unpriced))
+    return Estimate(sum(steps.values()), in_series, hour, tuple(unpriced), tuple(open_loops))
 
 
 def _of_dag(
-    spec: dict[str, Any], dag: dict[str, Any], types: dict[str, str], known: dict[str, Any], n_found: int
+    spec: dict[str, Any],
+    dag: dict[str, Any],
+    types: dict[str, str],
+    known: dict[str, Any],
+    n_found: int,
+    open_loops: dict[str, None],
 ) -> tuple[dict[str, int], int]:
     """Return how often each step of a DAG starts a machine, and how many starts its longest chain has."""
     starts: dict[str, int] = {}
@@ -114,8 +124,12 @@ def _of_dag(
         task = tasks[name]
         component = spec["components"][task["componentRef"]["name"]]
         if "dag" in component:
-            inner, chain = _of_dag(spec, component["dag"], types, {}, n_found)
-            number, rounds = _iterations(task, known, n_found)
+            inner, chain = _of_dag(spec, component["dag"], types, {}, n_found, open_loops)
+            n_items, at_once = _n_items(task, known), _parallelism(task)
+            number = n_found or 1 if n_items is None else n_items
+            rounds = math.ceil(number / (at_once or number or 1))
+            if n_items is None and not n_found:
+                open_loops |= dict.fromkeys(inner)
             inner, chain = {step: number * n for step, n in inner.items()}, rounds * chain
         else:
             step = component["executorLabel"].removeprefix("exec-")
@@ -126,17 +140,20 @@ def _of_dag(
     return starts, max(chains.values())
 
 
-def _iterations(task: dict[str, Any], known: dict[str, Any], n_found: int) -> tuple[int, int]:
-    """Return how many iterations a task has, and how many one after the other; one of each where it is no loop."""
+def _n_items(task: dict[str, Any], known: dict[str, Any]) -> int | None:
+    """Return how many iterations a task has, one where it is no loop; None where it is not known before."""
     iterator = task.get("parameterIterator") or task.get("artifactIterator")
     if not iterator:
-        return 1, 1
+        return 1
     given = task.get("inputs", {}).get("parameters", {}).get(iterator["items"].get("inputParameter"), {})
     raw = iterator["items"].get("raw")
     items = json.loads(raw) if raw else known.get(given.get("componentInputParameter"))
-    number = len(items) if isinstance(items, list) else n_found
-    at_once = int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)) or max(1, number)
-    return number, math.ceil(number / at_once)
+    return len(items) if isinstance(items, list) else None
+
+
+def _parallelism(task: dict[str, Any]) -> int:
+    """Return how many iterations may run at once, 0 for all."""
+    return int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0))
 
 
 def _types(spec: dict[str, Any]) -> dict[str, str]:
@@ -210,7 +227,3 @@ def used(run: Run, spec: dict[str, Any]) -> Used:
     costs = [seconds[name] / 3600 * hourly(kind) for name, kind in machines.items() if kind != UNKNOWN]
     unpriced = [name for name, kind in machines.items() if kind == UNKNOWN]
     return Used(seconds=seconds, machines=machines, usd=OF_A_RUN.usd + sum(costs), unpriced=unpriced, prices=OF)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
