@@ -36,7 +36,7 @@ def estimates(
         classes: The classes of the table with their counts, which go along in metadata, and which a loop over what a
             step finds has as many iterations as; none, where they are not known.
     """
-    yield from _of_dag(spec, spec["root"], _with_defaults(spec["root"], parameters), classes or {}, "")
+    yield from _of_dag(spec, spec["root"], with_defaults(spec["root"], parameters), classes or {}, "")
 
 
 def _of_dag(
@@ -47,7 +47,7 @@ def _of_dag(
         component, path = spec["components"][task["componentRef"]["name"]], f"{within}{name}"
         inputs = task.get("inputs", {})
         given = _values(inputs.get("parameters", {}), known)
-        values = _with_defaults(component, given | _longest_item(task, given))
+        values = with_defaults(component, given | _longest_item(task, given))
         if "dag" in component:
             yield from _of_dag(spec, component, values, classes, f"{path}/")
             continue
@@ -71,7 +71,8 @@ def _metadata(schema_title: str, classes: Mapping[str, int]) -> int:
     return TABLE_BYTES + _n_bytes(classes) if schema_title in ("system.Dataset", "system.Model") else 0
 
 
-def _with_defaults(component: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(component: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a component's parameters, the defaults where none are given."""
     defined = component.get("inputDefinitions", {}).get("parameters", {})
     return {key: each["defaultValue"] for key, each in defined.items() if "defaultValue" in each} | dict(values)
 

@@ -16,6 +16,7 @@ from pipeline import (
     graph,
     models,
     predicting,
+    prices,
     runs,
     started,
     storage,
@@ -31,8 +32,11 @@ from steps.tables.schema import Schema
 
 def check(request: Request, engine: Engine) -> int:
     """Check everything that can be known before, and run nothing."""
-    described, checks = _checks(request, engine, graph.parsed(_compiled(request)))
+    spec = graph.parsed(_compiled(request))
+    described, checks = _checks(request, engine, spec)
     console.show_description(described, request.source, *request.profile)
+    if request.settings.chosen_engine()[0] != "local":
+        console.show_estimate(_estimate(request, spec, described))
     console.show_checks(checks)
     return 2 if any(made.state == "failed" for made in checks) else 0
 
@@ -111,6 +115,11 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     return described, checks + engine.checks(spec, draft, request.source)
 
 
+def _estimate(request: Request, spec: dict[str, Any], described: Description) -> prices.Estimate:
+    """Return what the machines of a run take and cost; a loop over what a step finds has an iteration a class."""
+    return prices.estimate(spec, request.parameters, len(described.schema.classes) if described.schema else 0)
+
+
 def _champion(place: str, schema: Schema) -> str:
     try:
         return models.champion_told(place, {column.name for column in schema.kept})
@@ -126,9 +135,9 @@ def _ready(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[dict
     """
     nodes = graph.nodes(spec)
     if request.settings.chosen_engine()[0] != "local":
-        _, checks = _checks(request, engine, spec)
+        described, checks = _checks(request, engine, spec)
         checking.require(checks)
-        console.show_machines(nodes, *request.profile)
+        console.show_machines(nodes, *request.profile, _estimate(request, spec, described))
     parameters, told = request.placed(engine)
     if told:
         console.show(f"Data   {told}")

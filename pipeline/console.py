@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import ending, files, history, results, runs, texts
+from pipeline import ending, files, history, prices, results, runs, texts
 from pipeline.check import Check, Description
 from pipeline.compare import Comparison
 from pipeline.graph import Node
@@ -220,8 +220,15 @@ def _values(column: "Column") -> str:
     return ", ".join(repr(value)[1:-1] for value in values) + (f" and {more:,} more" if more > 0 else "")
 
 
-def show_machines(nodes: list[Node], profile: str, reason: str) -> None:
-    """Show the machine and the retries that each task gets, by the profile or by what the pipeline asks for itself."""
+def show_machines(nodes: list[Node], profile: str, reason: str, estimate: prices.Estimate | None = None) -> None:
+    """Show the machine and the retries that each task gets, by the profile or by what the pipeline asks for itself.
+
+    Args:
+        nodes: The tasks.
+        profile: Name of the profile.
+        reason: Why it is that one.
+        estimate: What the machines take and cost at least.
+    """
     show(f"Profile {profile}: {reason}")
     accelerated = any(node.accelerator for node in nodes)
     columns = ("step", "CPUs", "memory", *(["accelerator"] if accelerated else []), "retries")
@@ -231,6 +238,13 @@ def show_machines(nodes: list[Node], profile: str, reason: str) -> None:
         accelerator = [node.accelerator] if accelerated else []
         table.add_row(name, node.cpus, re.sub(r"G$", " GB", node.memory), *accelerator, str(node.retries))
     progress_console.print(table)
+    if estimate:
+        show(str(estimate))
+
+
+def show_estimate(estimate: prices.Estimate) -> None:
+    """Show what a run takes and costs at least, as a result."""
+    result_console.print(f"machines: {estimate}")
 
 
 def show_schedule(name: str, times: list[datetime]) -> None:
@@ -262,8 +276,17 @@ def show_result(run: Run) -> None:
     if run.predicted:
         result_console.print(_mix(run.predicted.rows, run.predicted.class_mix))
         result_console.print(f"drift: {run.predicted.drift or 'not measured'}")
+    if run.used:
+        result_console.print(_used(run.used))
     places = {"report": run.report, "model": run.model_file, "rows": run.predicted and run.predicted.file}
     show_places(places | {"run": run.folder, "job": run.url})
+
+
+def _used(used: runs.Used) -> str:
+    """Return one line of what a run has used of the service's machines, and what that costs."""
+    tasks = ", ".join(f"{_brief(name, 40)} {seconds:,.0f} s" for name, seconds in used.seconds.items())
+    without = f", without {', '.join(used.unpriced)}, of whose machines no price is known" if used.unpriced else ""
+    return f"used    {tasks or 'no machine'}: about {prices.shown(used.usd)}{without} ({_brief(used.prices, 60)})"
 
 
 def show_places(places: dict[str, str | Path | None]) -> None:
@@ -403,7 +426,9 @@ def show_history(found: list[Run], damaged: list[str]) -> None:
     headlines = [_headlines(run) for run in found]
     names = [name for name in results.HEADLINES.values() if any(name in figures for figures in headlines)]
     own = [", ".join(f"{_brief(name, 60)}={_figure(value)}" for name, value in _own_in_short(run)) for run in found]
-    columns = ("run", "engine", "state", "seconds", "data", "changed", *names, *(["figures"] if any(own) else []))
+    costs = [f"{prices.shown(run.used.usd)}{'+' if run.used.unpriced else ''}" if run.used else "" for run in found]
+    cost, more = (["cost"] if any(costs) else []), (["figures"] if any(own) else [])
+    columns = ("run", "engine", "state", "seconds", *cost, "data", "changed", *names, *more)
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for column in table.columns:  # a narrow terminal breaks the line, not the words
         column.no_wrap = True
@@ -412,7 +437,8 @@ def show_history(found: list[Run], damaged: list[str]) -> None:
         figures = [*(_figure(headlines[place].get(name)) for name in names), *([own[place]] if any(own) else [])]
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
         engine, source, changes = _brief(run.engine, 20), _brief(run.data.source, 80), _brief(changes, MAX_LENGTH)
-        texts = (run.run_id, engine, _state(run.status), seconds, source, changes, *figures)
+        costing = [costs[place]] if cost else []
+        texts = (run.run_id, engine, _state(run.status), seconds, *costing, source, changes, *figures)
         table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts))
     _show_table(table, 250)
     for run in found:

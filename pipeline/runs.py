@@ -114,6 +114,16 @@ class Predicted(BaseModel):
     drift: str = ""  # whether the rows have drifted from those in training, in words
 
 
+class Used(BaseModel):
+    """What a run on the service has used of its machines, and what that costs; see pipeline.prices."""
+
+    seconds: dict[str, float]  # of machines by the task's name, those of a loop together
+    machines: dict[str, str]  # type that each was priced as; "" where no price is known
+    usd: float  # without those of no known price
+    unpriced: list[str] = Field(default_factory=list)  # tasks on machines of no known price
+    prices: str  # of which day and region
+
+
 class Process(BaseModel):
     """The process that a run belongs to."""
 
@@ -150,6 +160,7 @@ class Run(BaseModel):
     profile: str | None = None  # of the machines; none on this one
     job: str | None = None  # its name at the service
     url: str | None = None  # of the job's page
+    used: Used | None = None  # of the service's machines; known once the job has ended
     tasks: list[Task] = Field(default_factory=list)
     outputs: dict[str, Any] = Field(default_factory=dict)  # of the pipeline: parameters, and addresses of artifacts
     # these six and the counts of the data follow from the outputs of tasks: see pipeline.results

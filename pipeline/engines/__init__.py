@@ -115,7 +115,7 @@ def record(watch: Callable[[], State], run: Run, progress: Progress) -> State:
         RequestError: nothing was started, and the run folder is gone; of a job that was started before, nothing has
             changed.
     """
-    from pipeline import results, runs
+    from pipeline import graph, prices, results, runs
 
     status: State = "failed"
     ending.call(run.interrupt)
@@ -139,6 +139,8 @@ def record(watch: Callable[[], State], run: Run, progress: Progress) -> State:
             try:
                 for note in results.conclude(run):
                     progress.note(f"note: {note}")
+                if run.job:
+                    run.used = prices.used(run, graph.load(run.folder / runs.SPEC))
             except Exception as error:
                 _tell(error, run)
                 run.status = status if run.job else "failed"
