@@ -24,6 +24,7 @@ from pipeline import (
 from pipeline import check as checking
 from pipeline.check import Check, Description, Failed
 from pipeline.engines import Engine
+from pipeline.fusing.joining import fuse
 from pipeline.graph import Node
 from pipeline.request import Request
 from pipeline.runs import Run
@@ -36,7 +37,7 @@ def check(request: Request, engine: Engine) -> int:
     described, checks = _checks(request, engine, spec)
     console.show_description(described, request.source, *request.profile)
     if request.settings.chosen_engine()[0] != "local":
-        console.show_estimate(_estimate(request, spec, described))
+        console.show_estimate(*_estimates(request, spec, described))
     console.show_checks(checks)
     return 2 if any(made.state == "failed" for made in checks) else 0
 
@@ -115,9 +116,17 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     return described, checks + engine.checks(spec, draft, request.source)
 
 
-def _estimate(request: Request, spec: dict[str, Any], described: Description) -> prices.Estimate:
-    """Return what the machines of a run take and cost; a loop over what a step finds has an iteration a class."""
-    return prices.estimate(spec, request.parameters, len(described.schema.classes) if described.schema else 0)
+def _estimates(
+    request: Request, spec: dict[str, Any], described: Description
+) -> tuple[prices.Estimate, prices.Estimate | None]:
+    """Return what the machines of a run take and cost, and what they would with --fuse where that saves starts.
+
+    A loop over what a step finds has an iteration a class.
+    """
+    n_classes = len(described.schema.classes) if described.schema else 0
+    asked = prices.estimate(spec, request.parameters, n_classes)
+    fused = asked if request.settings.fuse else prices.estimate(fuse(spec), request.parameters, n_classes)
+    return asked, fused if fused.in_series < asked.in_series else None
 
 
 def _champion(place: str, schema: Schema) -> str:
@@ -137,7 +146,7 @@ def _ready(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[dict
     if request.settings.chosen_engine()[0] != "local":
         described, checks = _checks(request, engine, spec)
         checking.require(checks)
-        console.show_machines(nodes, *request.profile, _estimate(request, spec, described))
+        console.show_machines(nodes, *request.profile, *_estimates(request, spec, described))
     parameters, told = request.placed(engine)
     if told:
         console.show(f"Data   {told}")

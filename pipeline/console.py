@@ -220,7 +220,13 @@ def _values(column: "Column") -> str:
     return ", ".join(repr(value)[1:-1] for value in values) + (f" and {more:,} more" if more > 0 else "")
 
 
-def show_machines(nodes: list[Node], profile: str, reason: str, estimate: prices.Estimate | None = None) -> None:
+def show_machines(
+    nodes: list[Node],
+    profile: str,
+    reason: str,
+    estimate: prices.Estimate | None = None,
+    fused: prices.Estimate | None = None,
+) -> None:
     """Show the machine and the retries that each task gets, by the profile or by what the pipeline asks for itself.
 
     Args:
@@ -228,6 +234,7 @@ def show_machines(nodes: list[Node], profile: str, reason: str, estimate: prices
         profile: Name of the profile.
         reason: Why it is that one.
         estimate: What the machines take and cost at least.
+        fused: What they would with --fuse, where that saves starts.
     """
     show(f"Profile {profile}: {reason}")
     accelerated = any(node.accelerator for node in nodes)
@@ -240,11 +247,15 @@ def show_machines(nodes: list[Node], profile: str, reason: str, estimate: prices
     progress_console.print(table)
     if estimate:
         show(str(estimate))
+    if fused:
+        show(f"With --fuse: {fused.brief}")
 
 
-def show_estimate(estimate: prices.Estimate) -> None:
-    """Show what a run takes and costs at least, as a result."""
+def show_estimate(estimate: prices.Estimate, fused: prices.Estimate | None = None) -> None:
+    """Show what a run takes and costs at least, as a result, and what it would with --fuse."""
     result_console.print(f"machines: {estimate}")
+    if fused:
+        result_console.print(f"with --fuse: {fused.brief}")
 
 
 def show_schedule(name: str, times: list[datetime]) -> None:

@@ -69,7 +69,9 @@ class Estimate:
         least, most = (OF_A_RUN.usd + self.hour * minutes / 60 for minutes in START_MINUTES)
         return least, most
 
-    def __str__(self) -> str:
+    @property
+    def brief(self) -> str:
+        """Starts, minutes and money, without what is assumed."""
         least, most = self.minutes
         cheap, dear = map(shown, self.usd)
         cost = f"about {cheap}" if cheap == dear else f"about {cheap} to {dear}"
@@ -77,9 +79,11 @@ class Estimate:
         starts = f"{self.starts:,} start{'' if self.starts == 1 else 's'}"
         if self.open_loops:
             starts = f"at least {starts}, {', '.join(self.open_loops)} once for an item that is not known before"
+        return f"{starts}, {self.in_series:,} in series: about {least:,} to {most:,} min, {cost}{without}"
+
+    def __str__(self) -> str:
         return (
-            f"{starts}, {self.in_series:,} in series: about {least:,} to {most:,} min, {cost}{without}; "
-            "the steps' own work comes on top\n"
+            f"{self.brief}; the steps' own work comes on top\n"
             f"(assumed: {START_MINUTES[0]} to {START_MINUTES[1]} min a start; {OF}; what is cached starts no machine)"
         )
 
@@ -218,7 +222,7 @@ def used(run: Run, spec: dict[str, Any]) -> Used:
         run: The run, with its tasks.
         spec: What ran.
     """
-    types, steps = _types(spec), {node.name: node.step for node in graph.nodes(spec)}
+    types, steps = _types(spec), {step.name: node.step for node in graph.nodes(spec) for step in node.steps}
     seconds: dict[str, float] = {}
     for task in run.tasks:
         if steps.get(task.name) in types and task.seconds and not task.cached:

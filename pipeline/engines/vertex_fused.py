@@ -27,7 +27,11 @@ def steps(fusion: Fusion, task: Task, places: Mapping[str, Sequence[str]], root:
     with TemporaryDirectory() as temporary, contextlib.suppress(FileNotFoundError, files.Damaged):
         if found:
             path = storage.fetch(found[0], Path(temporary, RECORD))
-            return records.steps(fusion, task, path, {**places, RECORD: [*found]})
+            ran = records.steps(fusion, task, path, {**places, RECORD: [*found]})
+            if ran and task.seconds:  # the first has started the machine and installed the packages
+                inside = sum(step.task.seconds or 0 for step in ran)
+                ran[0].task.seconds = round((ran[0].task.seconds or 0) + max(0, task.seconds - inside), 3)
+            return ran
     return []
 
 
