@@ -148,7 +148,15 @@ class Request:
         self.settings.require("identifier", "project", "region")
         if self.deploys == "vertex" and not self.settings.image_of_vertex:
             raise RequestError("--deploy vertex needs an image to serve in, and serving_image is none. Set another.")
-        from pipeline.registering import Registration, registering
+        try:
+            from pipeline.registering import Registration, registering
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith("google_cloud_pipeline_components"):
+                raise
+            raise RequestError(
+                "--register and --deploy vertex need google-cloud-pipeline-components, which is not installed here. "
+                "Install what pyproject.toml names: pip install ."
+            ) from None
 
         return registering(self.definition, Registration.of(self.settings, deploys=self.deploys == "vertex"), profile)
 

@@ -218,6 +218,7 @@ def test_container_is_refused_before_anything_starts(execute, tmp_path, step):
 
 
 def test_operator_of_google_is_refused_and_an_email_is_shown(execute):
+    pytest.importorskip("google_cloud_pipeline_components")
     from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
     from google_cloud_pipeline_components.v1.vertex_notification_email import VertexNotificationEmailOp
 

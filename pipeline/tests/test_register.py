@@ -20,13 +20,15 @@ from pipeline import ROOT, compiler, graph, serving, storage
 from pipeline.check import Failed, NotChecked
 from pipeline.engines import vertex_checks
 from pipeline.engines.vertex_service import Service
-from pipeline.registering import Registration, registering
 from pipeline.settings import settle
 from pipeline.target import Target
 from pipeline.tests.promoting import promote_model
 from steps import champions, vertex_api
 from steps.find_resource import find_resource
 from steps.undeploy_former import undeploy_former
+
+pytest.importorskip("google_cloud_pipeline_components")
+from pipeline.registering import Registration, registering  # noqa: E402
 
 PARENT = "projects/demo/locations/us-central1"
 IMAGE = "us-central1-docker.pkg.dev/demo/docker-hub/library/python:3.11"
