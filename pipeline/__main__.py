@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline import RequestError, command_line, texts
+from pipeline import RequestError, command_line, started, texts
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 RUN_NAMES = "its id or the beginning of it, latest or previous"
@@ -20,6 +20,7 @@ Identifier = Annotated[str, typer.Argument(help="Identifier of the runs.")]
 Job = Annotated[str, typer.Argument(help="Id or whole name of a job.")]
 Project = Annotated[str | None, typer.Option(help="Google Cloud project.")]
 Region = Annotated[str | None, typer.Option(help="Region of the job.")]
+Timeout = Annotated[float | None, typer.Option(metavar="HOURS", help="Cancel a job that takes longer.")]
 
 
 @app.callback()
@@ -134,6 +135,7 @@ def follow(
     job: Job,
     project: Project = None,
     region: Region = None,
+    timeout: Timeout = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show the result only, no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
 ) -> None:
@@ -141,7 +143,7 @@ def follow(
     from pipeline import console, engines, graph
 
     console.show_progress(not quiet)
-    engine = _vertex(job, project, region)
+    engine = _vertex(job, project, region, timeout)
     run = engine.recorded(job)
     nodes = graph.nodes(graph.load(run.folder / "pipeline.yaml"))
     console.show(f"Job    {run.url}\nRun    {console.near(run.folder)}")
@@ -149,6 +151,30 @@ def follow(
         engines.record(lambda: engine.follow(run, nodes, progress), run, progress)
     (console.show_json if as_json else console.show_result)(run)
     raise typer.Exit(run.exit_status)
+
+
+@app.command()
+def rerun(
+    job: Job,
+    project: Project = None,
+    region: Region = None,
+    timeout: Timeout = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show the result only, no progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
+) -> None:
+    """Start a job on Vertex AI again: the tasks that succeeded come from the service's cache."""
+    from pipeline import console, engines, graph
+
+    console.show_progress(not quiet)
+    engine = _vertex(job, project, region, timeout)
+    run, former = engine.recorded_again(job)
+    with started():
+        nodes = graph.nodes(graph.load(run.folder / "pipeline.yaml"))
+        console.show(f"Run    {console.near(run.folder)}")
+        with console.progress(run, nodes) as progress:
+            engines.record(lambda: engine.run_again(former, run, nodes, progress), run, progress)
+        (console.show_json if as_json else console.show_result)(run)
+        raise typer.Exit(run.exit_status)
 
 
 @app.command()
@@ -222,7 +248,7 @@ def _load(identifier: str, name: str):
     return load(identifier, name, settle(identifier=identifier).runs_dir)
 
 
-def _vertex(job: str, project: str | None, region: str | None):
+def _vertex(job: str, project: str | None, region: str | None, timeout: float | None = None):
     from pipeline.engines.vertex import VertexEngine
     from pipeline.settings import settle
 
@@ -231,7 +257,7 @@ def _vertex(job: str, project: str | None, region: str | None):
         if len(parts) != 6:
             raise RequestError(f"{job} is no job: expected its id or projects/P/locations/L/pipelineJobs/ID.")
         project, region = project or parts[1], region or parts[3]
-    settled = settle(project=project, region=region)
+    settled = settle(project=project, region=region, timeout=timeout)
     settled.require("project", "region")
     return VertexEngine(settled)
 

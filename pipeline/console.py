@@ -73,7 +73,8 @@ def _state(name: str) -> Text:
 
 
 def _task_state(task: Task) -> Text:
-    return _state("cached" if task.cached else task.state)
+    state = _state("cached" if task.cached else task.state)
+    return state.append(f", {task.retried}", "yellow") if task.retries else state
 
 
 class Lines:
@@ -96,7 +97,7 @@ class Lines:
         state = _task_state(task)
         seconds = "" if task.seconds is None else f"{task.seconds:6.1f} s"
         progress_console.print(
-            Text(f"  {task.title:<24} ").append_text(state).append(f"{'':<{10 - len(state)}}{seconds}")
+            Text(f"  {task.title:<24} ").append_text(state).append(f"{'':<{max(1, 10 - len(state))}}{seconds}")
         )
 
 
@@ -359,7 +360,9 @@ def show_failures(run: Run) -> None:
             where = f"\nLog: {near(task.log)}" if task.log else ""
             again = f"\nAgain: python -m pipeline replay {run.identifier} '{run.run_id}/{task.title}' --pdb"
             again = again if task.log else ""  # one that could not begin has nothing to try again
-            show_error(f"{task.title} failed: {task.error or 'it ended without a message'}{where}{again}")
+            again = f"\n{task.advice}" if task.advice else again
+            tries = f", {task.retried}" if task.retries else ""
+            show_error(f"{task.title} failed{tries}: {task.error or 'it ended without a message'}{where}{again}")
     if run.error:
         log = run.folder / runs.ERROR_LOG
         show_error(run.error + (f"\nLog: {near(log)}" if log.exists() else ""))

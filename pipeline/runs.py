@@ -64,7 +64,10 @@ class Task(BaseModel):
     state: State = "running"
     seconds: float | None = None
     cached: bool = False
+    retries: int = 0  # how often it was tried again
+    retried_for: str | None = None  # why, the last time
     error: str | None = None
+    advice: str | None = None  # what to do about its failure, where its step is not to blame
     reason: str | None = None  # why it was skipped
     log: str | None = None  # path or address
     outputs: dict[Name, str] = Field(default_factory=dict)  # path or address of each output artifact
@@ -83,6 +86,11 @@ class Task(BaseModel):
         if self.ambiguous:
             return self.path
         return self.name if self.item is None else f"{self.name}[{self.item}]"
+
+    @property
+    def retried(self) -> str:
+        """How often it was tried again, in words; empty where it was not."""
+        return f"retried {self.retries}×" if self.retries else ""  # noqa: RUF001
 
 
 class Data(BaseModel):

@@ -6,12 +6,11 @@ import math
 import re
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -24,7 +23,19 @@ from pipeline.engines import Progress, vertex_checks
 from pipeline.engines.interpreter import SUCCEEDED, Ended, Values
 from pipeline.engines.interpreter.results import addressed, of_dag, of_loop
 from pipeline.engines.interpreter.values import SpecError, typed
-from pipeline.engines.vertex_service import Service, Unreadable, first_line, is_own, may_have_arrived, may_pass
+from pipeline.engines.vertex_failures import Failures
+from pipeline.engines.vertex_rerun import Again
+from pipeline.engines.vertex_service import (
+    Service,
+    Unreadable,
+    first_line,
+    is_own,
+    may_have_arrived,
+    may_pass,
+    state_of,
+)
+from pipeline.engines.vertex_tasks import JobTasks, plain
+from pipeline.engines.vertex_waiting import Watch
 from pipeline.loading import short_name
 from pipeline.profiles import PROFILES
 from pipeline.runs import Run, State, Task
@@ -39,19 +50,7 @@ JOB_STATES: dict[str, State] = {
     "PIPELINE_STATE_FAILED": "failed",
     "PIPELINE_STATE_CANCELLED": "cancelled",
 }
-# SKIPPED is what a hit of the service's cache shows as; one that is PENDING or was NOT_TRIGGERED has not started
-TASK_STATES: dict[str, State] = {
-    "RUNNING": "running",
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "succeeded",
-    "FAILED": "failed",
-    "CANCEL_PENDING": "cancelled",
-    "CANCELLING": "cancelled",
-    "CANCELLED": "cancelled",
-}
 GOING_ON = {f"PIPELINE_STATE_{name}" for name in ("QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")}
-NOT_BEGUN = {"PENDING", "NOT_TRIGGERED"}
-N_LOG_LINES = 20
 N_TRIES = 20  # to look at a job, one after another in vain, before it is left alone: about a quarter of an hour
 N_LOOKS = 3  # for a job whose creation was not answered, before it is taken as not there
 
@@ -134,6 +133,8 @@ class VertexEngine:
         is_there = self.submit(spec, parameters, run, progress)
         progress.submitted(run)
         if not (is_there and self.wait):
+            if self.settings.timeout is not None:  # a pipeline job has no limit of its own at the service
+                progress.note("note: --timeout has no effect on a job that nothing follows.")
             return "running"
         return self.follow(run, graph.nodes(graph.load(spec)), progress, is_new=True)
 
@@ -153,15 +154,8 @@ class VertexEngine:
                 experiment = self.service.retried(
                     "find the experiment", lambda: sdk.Experiment.get_or_create(run.identifier)
                 )
-        job_id = self.job_id(run)
-        job = self._job(spec, parameters, run, job_id)
-        run.job, run.url = f"{self.service.parent}/pipelineJobs/{job_id}", self.url(job_id)
-        try:
-            run.save()
-        except OSError:  # nothing has been asked for
-            run.job = run.url = None
-            raise
-        if not self._create(job, run):
+        job = self._job(spec, parameters, run, self.job_id(run))
+        if not self._begin(job, run):
             return False
         if experiment:
             try:
@@ -170,7 +164,18 @@ class VertexEngine:
                 progress.note(f"note: the job is not in the experiment {run.identifier}: {first_line(error)}")
         return True
 
-    def _create(self, job: "Job", run: Run) -> bool:
+    def _begin(self, job: "Job | Again", run: Run) -> bool:
+        """Create the job of a run, once its name is recorded; see submit."""
+        job_id = self.job_id(run)
+        run.job, run.url = f"{self.service.parent}/pipelineJobs/{job_id}", self.url(job_id)
+        try:
+            run.save()
+        except OSError:  # nothing has been asked for
+            run.job = run.url = None
+            raise
+        return self._create(job, run)
+
+    def _create(self, job: "Job | Again", run: Run) -> bool:
         """Create the job of a run; see submit."""
         may_be_there = False
 
@@ -247,15 +252,21 @@ class VertexEngine:
                 the record has changed.
         """
         former, tasks, told = run.model_copy(), None, set()
-        is_whole = False  # whether an answer has been taken in
+        is_whole = is_late = False  # whether an answer has been taken in, and whether the job takes too long
+        failures = Failures(self.service, run)
+        watch = Watch(self.service, failures.logs, progress)
 
         def take_in(job: Any) -> SimpleNamespace:
             nonlocal tasks
             _named(job.name)
             if tasks is None:  # in place of what was known when it was followed before
-                tasks, run.tasks, run.status, run.error = {}, [], "running", None
-            self._update(job, nodes, tasks, run, progress, told)
-            return SimpleNamespace(state=_state(job), end=job.end_time, message=job.error.message)
+                run.tasks, run.status, run.error = [], "running", None
+                tasks = JobTasks(run, nodes, progress, failures, watch)
+            tasks.update(job)
+            watch.look_at_job(job)
+            return SimpleNamespace(
+                state=state_of(job), created=job.create_time, end=job.end_time, message=job.error.message
+            )
 
         while True:
             try:
@@ -282,6 +293,8 @@ class VertexEngine:
             if seen.state not in GOING_ON | told:
                 told.add(seen.state)
                 progress.note(f"The job is in {seen.state}, which is unknown here. Watching on.")
+            if not is_late and self._is_late(seen.created):
+                is_late = self._end_late(run, progress)
             time.sleep(self.settings.poll_seconds)
         ended = JOB_STATES[seen.state]
         run.finished = seen.end
@@ -293,7 +306,23 @@ class VertexEngine:
             progress.note(f"note: what the pipeline returns is not recorded: {type(error).__name__}: {error}")
         if ended != "succeeded" and not any(task.state == "failed" for task in run.tasks):
             run.error = seen.message or f"the job was {ended}, and the service gave no reason. Look at {run.url}"
+        if ended == "cancelled" and is_late:
+            run.error = f"the job took longer than --timeout {self.settings.timeout:g} hours and was cancelled."
         return ended
+
+    def _is_late(self, created: datetime | None) -> bool:
+        """Return whether a job has taken longer than the settings allow, none that has no limit."""
+        limit = self.settings.timeout
+        return limit is not None and created is not None and datetime.now(UTC) - created > timedelta(hours=limit)
+
+    def _end_late(self, run: Run, progress: Progress) -> bool:
+        """Cancel a job that has taken too long, and return whether it was asked for."""
+        progress.note(f"The job takes longer than --timeout {self.settings.timeout:g} hours. Cancelling it.")
+        try:
+            self.cancel(run.job)
+        except RequestError as error:  # it may have ended just now
+            progress.note(f"note: {error}")
+        return True
 
     def cancel(self, job: str) -> None:
         """Ask the service to cancel a job."""
@@ -308,7 +337,7 @@ class VertexEngine:
                 jobs = self.service.jobs
                 self.service.retried("cancel the job", lambda: jobs.cancel_pipeline_job(name=name), failed=failed)
             except api.BadRequest:  # it has ended: by an earlier try, where the answer to that was lost
-                if not may_be_asked or "CANCEL" not in self._get(name, read=_state):
+                if not may_be_asked or "CANCEL" not in self._get(name, read=state_of):
                     raise
 
     def resource_name(self, job: str) -> str:
@@ -328,123 +357,86 @@ class VertexEngine:
         Raises:
             RequestError: there is no such job, or the service cannot be asked.
         """
-        name, runs_dir = self.resource_name(job), self.settings.runs_dir
-        if run := runs.of_job(runs_dir, name):
+        name = self.resource_name(job)
+        if run := runs.of_job(self.settings.runs_dir, name):
             return run
+        run, spec = self._record(job, self._read(job, name))
+        run.job, run.url = name, self.url(name.rpartition("/")[2])
+        run.begin(spec)
+        return run
+
+    def recorded_again(self, job: str) -> tuple[Run, Any]:
+        """Return the record of a new run that is to do the same as a job, and that job.
+
+        Raises:
+            RequestError: there is no such job, the service cannot be asked, or nothing of the job may be cached.
+        """
+        former = self._read(job, self.resource_name(job))
+        run, spec = self._record(job, former)
+        loaded = graph.parsed(spec)
+        dags = [component.get("dag", {}) for component in (loaded["root"], *loaded.get("components", {}).values())]
+        tasks = [task for dag in dags for task in dag.get("tasks", {}).values()]
+        if not any(task.get("cachingOptions", {}).get("enableCache") for task in tasks):
+            raise RequestError(
+                f"Caching is off in the job {job}, as by --no-cache or a schedule: nothing of it can be taken over.\n"
+                "Run it anew: python run.py"
+            )
+        run.begin(spec)
+        return run, former
+
+    def run_again(self, former: Any, run: Run, nodes: list[graph.Node], progress: Progress) -> State:
+        """Start a job again, the tasks that have succeeded being taken from the service's cache, and follow it.
+
+        Raises:
+            RequestError: the service refused it or could not be reached, and no job was created.
+        """
+        again = Again(self.service, former, self.job_id(run), self.labels(run)["run_id"])
+        is_there = self._begin(again, run)
+        progress.submitted(run)
+        return self.follow(run, nodes, progress, is_new=True) if is_there else "running"
+
+    def _read(self, job: str, name: str) -> Any:
         with self.service.told(f"the job {job} cannot be read"):
-            found = self._get(name)
-        labels, parameters = dict(found.labels), _plain(found.runtime_config.parameter_values) or {}
+            return self._get(name)
+
+    def _record(self, job: str, found: Any) -> tuple[Run, str]:
+        """Return a record for a job by what the service has of it, which is not begun, and the spec.
+
+        Raises:
+            RequestError: it has no spec.
+        """
+        labels, parameters = dict(found.labels), plain(found.runtime_config.parameter_values) or {}
         data = {key: value for key, value in parameters.items() if isinstance(value, str)}
-        url = self.url(name.rpartition("/")[2])
-        spec = yaml.safe_dump(_plain(found.pipeline_spec))
+        spec = yaml.safe_dump(plain(found.pipeline_spec))
         try:
             loaded = graph.parsed(spec)
             graph.check(loaded)
             graph.nodes(loaded)
         except Exception:  # none, or half of one
+            url = self.url(job.rpartition("/")[2])
             raise RequestError(
                 f"The job {job} has no pipeline spec of its own to follow it by. Look at it there: {url}"
             ) from None
         run = runs.new(
-            runs_dir,
+            self.settings.runs_dir,
             identifier=_checked(labels.get("identifier"), _identifier) or "elsewhere",
             pipeline=_checked(labels.get("pipeline"), _label_value) or "elsewhere",
             engine="vertex",
             profile=labels.get("profile") if labels.get("profile") in PROFILES else None,
             parameters=parameters,
             data=runs.Data(source=data.get("source", ""), fingerprint=data.get("fingerprint", "")),
-            job=name,
-            url=url,
         )
-        run.begin(spec)
-        return run
+        commit = labels.get("git_commit", "unknown")  # of the checkout that it was submitted from
+        run.git = runs.Git(commit=None, dirty=None)
+        if commit != "unknown":
+            run.git = runs.Git(commit=commit, dirty=labels.get("git_dirty") == "true")
+        return run, spec
 
     def _get(self, name: str, read: Callable[[Any], Any] = lambda job: job, attempts: int = 5) -> Any:
         jobs = self.service.jobs  # made before the time of the call begins
         return self.service.retried(
             "look at the job", lambda: jobs.get_pipeline_job(name=name), read=read, attempts=attempts
         )
-
-    def _update(
-        self,
-        job: Any,
-        nodes: list[graph.Node],
-        tasks: dict[int, Task],
-        run: Run,
-        progress: Progress,
-        told: set[Any],
-    ) -> None:
-        by_name = {name: node for node in nodes for name in (node.display_name, node.name)}
-        details = {detail.task_id: detail for detail in job.job_detail.task_details}
-        titles = {task.title for task in run.tasks}
-        for task_id, detail in details.items():
-            node, name = by_name.get(detail.task_name), _state(detail)
-            state = TASK_STATES.get(name)
-            if node is None:
-                continue
-            if state is None:
-                if name not in NOT_BEGUN and (task_id, name) not in told:
-                    told.add((task_id, name))
-                    progress.note(f"{node.name} is in {name}, which is unknown here. Watching on.")
-                continue
-            task = tasks.get(task_id)
-            if task is None:
-                task = Task(name=node.name, item=_loop_item(node, detail, details), path=_path(node, detail, details))
-                task.ambiguous = task.title in titles
-                titles.add(task.title)
-                tasks[task_id] = task
-                run.start(task)
-                progress.started(task)
-            if task.state == "running" and state != "running":
-                run.keep_inputs(task, _inputs(detail))
-                outputs = {name: list_.artifacts[0] for name, list_ in detail.outputs.items() if list_.artifacts}
-                artifacts = {name: _artifact(artifact) for name, artifact in outputs.items()}
-                values = _values(detail, "output:")
-                if detail.start_time and detail.end_time:
-                    task.seconds = round((detail.end_time - detail.start_time).total_seconds(), 3)
-                if state == "failed":
-                    self._explain(task, detail, run)
-                task.state, task.cached = state, name == "SKIPPED"  # last, so that what fails above is done again
-                run.end(task, artifacts, values)
-                progress.ended(task)
-
-    def _explain(self, task: Task, detail: Any, run: Run) -> None:
-        """Record why a task failed: the service's message, the last lines of its log, and where the log is."""
-        task.error = detail.error.message or "it failed without a message"
-        custom_job = detail.executor_detail.container_detail.main_job.rpartition("/")[2]
-        if not custom_job:
-            return
-        query = f'resource.type="ml_job" resource.labels.job_id="{custom_job}"'
-        place = f"https://console.cloud.google.com/logs/query;query={quote(query, safe='')}"
-        task.log = f"{place}?project={self.settings.project}"
-        lines = self._log_lines(query)
-        if lines:
-            run.log(task).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            task.error += "\n" + "\n".join(lines[-3:])
-
-    def _log_lines(self, query: str) -> list[str]:
-        """Return the last lines of a log, none where Cloud Logging does not give them."""
-        base = self.settings.api_endpoint if self.service.is_local else "https://logging.googleapis.com"
-        body = {
-            "resourceNames": [f"projects/{self.settings.project}"],
-            "filter": query,
-            "orderBy": "timestamp desc",
-            "pageSize": N_LOG_LINES,
-        }
-
-        def read(reply: Any) -> list[str]:
-            reply.raise_for_status()
-            entries = reply.json().get("entries", [])
-            return [
-                str(entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", ""))
-                for entry in entries[::-1]
-            ]
-
-        ask = lambda: self.service.session.post(f"{base}/v2/entries:list", json=body, timeout=30)  # noqa: E731
-        try:
-            return self.service.retried("read the log of the task", ask, read=read, attempts=3)
-        except Exception:  # what it would have told is not needed to go on
-            return []
 
     # schedules
 
@@ -550,11 +542,6 @@ def _named(name: str) -> str:
     return name
 
 
-def _state(of: Any) -> str:
-    """Return the name of the state of a job or a task; of one that the SDK does not know its number."""
-    return getattr(of.state, "name", f"state {of.state}")
-
-
 def _checked(value: str | None, rule: Callable[[str], str]) -> str | None:
     """Return what a label says, None where it breaks the rule: anybody may have written it."""
     try:
@@ -579,18 +566,6 @@ def _display_name(identifier: str, pipeline: str) -> str:
 
 def _schedule_name(identifier: str, pipeline: str) -> str:
     return f"{identifier}-{short_name(pipeline)}"
-
-
-def _loop_item(node: graph.Node, detail: Any, details: dict[int, Any]) -> Any:
-    """Return the loop item of a task: the input that takes it, else the place that ends the iteration's name."""
-    if not node.in_loop:
-        return None
-    item = _values(detail, "input:").get(node.item_input)
-    parent = details.get(detail.parent_task_id)
-    if item is None and parent is not None:
-        place = re.search(r"(\d+)$", parent.task_name)
-        item = int(place[1]) if place else None
-    return int(item) if isinstance(item, float) and item.is_integer() else item
 
 
 def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: dict[str, Task], within: str = "") -> Values:
@@ -620,58 +595,3 @@ def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: dict[str, 
             artifacts = {key: [{"uri": uri}] for key, uri in tasks[path].outputs.items()}
             ended[name] = Ended(SUCCEEDED, Values(values, artifacts))
     return of_dag(component, ended)
-
-
-def _path(node: graph.Node, detail: Any, details: dict[int, Any]) -> str:
-    """Return the path of a task: the names of the groups around it, of an iteration its number, and its own."""
-    groups: list[str] = []
-    group = details.get(detail.parent_task_id)
-    while group is not None and (outer := details.get(group.parent_task_id)) is not None and len(groups) < len(details):
-        iteration = re.fullmatch(rf"{re.escape(outer.task_name)}\D*(\d+)", group.task_name)
-        groups.append(iteration[1] if iteration else group.task_name)
-        group = outer
-    # the service's names are those of files here
-    names = (re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:100] for name in (*reversed(groups), node.name))
-    return "/".join(name.lstrip(".") or "_" for name in names)
-
-
-def _inputs(detail: Any) -> dict[str, Any]:
-    """Return the inputs of a task as KFP's ExecutorInput.Inputs."""
-    return {
-        "parameterValues": _values(detail, "input:"),
-        "artifacts": {
-            name: {
-                "artifacts": [
-                    {
-                        "name": artifact.name,
-                        "uri": artifact.uri,
-                        "metadata": _plain(artifact.metadata or {}),
-                        "type": {"schemaTitle": artifact.schema_title},
-                    }
-                    for artifact in list_.artifacts
-                ]
-            }
-            for name, list_ in detail.inputs.items()
-        },
-    }
-
-
-def _values(detail: Any, prefix: str) -> dict[str, Any]:
-    """Return the parameters of a task that its execution has under a prefix."""
-    metadata = _plain(detail.execution.metadata or {})
-    return {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}
-
-
-def _artifact(artifact: Any) -> SimpleNamespace:
-    return SimpleNamespace(
-        uri=artifact.uri, metadata=_plain(artifact.metadata or {}), schema_title=artifact.schema_title
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Turn the protobuf maps and lists of an artifact's metadata into Python's own."""
-    if hasattr(value, "items"):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if not isinstance(value, str) and hasattr(value, "__iter__"):
-        return [_plain(inner) for inner in value]
-    return value

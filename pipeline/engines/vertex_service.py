@@ -167,6 +167,9 @@ class Service:
             return f"there are no valid credentials. Log in: {LOGIN}"
         if status == 401:
             return f"{line}\nLog in: {LOGIN}"
+        if "permission to act as service" in line:  # which comes as a 400
+            account = self.settings.service_account or "the account of the job"
+            return f"{line}\n{may_act_as(account)}"
         if status == 403:
             return f"{line}\n{forbidden(self.settings.project)}\nOr log in as someone else: {LOGIN}"
         if may_pass(error) and not _is_unreadable(error):
@@ -270,11 +273,21 @@ def _understood(read: Callable[[Any], Any], answer: Any) -> Any:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
+def state_of(of: Any) -> str:
+    """Return the name of the state of a job or a task; of one that the SDK does not know its number."""
+    return getattr(of.state, "name", f"state {of.state}")
+
+
 def forbidden(project: str) -> str:
     return (
         "Ask for the right to submit jobs: "
         f"gcloud projects add-iam-policy-binding {project} --member=user:YOU --role=roles/aiplatform.user"
     )
+
+
+def may_act_as(account: str) -> str:
+    grant = f"gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU"
+    return f"Ask for the right to use it: {grant} --role=roles/iam.serviceAccountUser"
 
 
 def first_line(error: BaseException) -> str:

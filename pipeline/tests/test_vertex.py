@@ -186,9 +186,9 @@ def test_failed_task_is_told_with_its_message_and_the_address_of_its_log(submit,
     assert failed.status == 1
     assert failed.record["status"] == "failed"
     assert failed.record["tasks"][0]["state"] == "failed"
-    assert "Error: prepare-data failed: The replica workerpool0-0 exited with a non-zero status" in failed.err
+    assert "Error: prepare-data failed: 1 of 7 rows have no label in 'kind'" in failed.err
     assert "Log: https://console.cloud.google.com/logs/query;query=resource.type" in failed.err
-    assert "1 of 7 rows have no label in 'kind'" in failed.err  # the last lines of its log
+    assert "Again: python -m pipeline replay trees" in failed.err
     assert "Traceback" not in failed.err.split("Log: ")[1]
 
 

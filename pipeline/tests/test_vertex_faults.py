@@ -16,7 +16,7 @@ import pytest
 from google.cloud import aiplatform
 
 from pipeline import ROOT, __main__, runs, storage
-from pipeline.engines import vertex, vertex_service
+from pipeline.engines import vertex, vertex_service, vertex_tasks
 
 PIPELINE = """
 from kfp import dsl
@@ -327,10 +327,13 @@ def test_names_of_the_service_stay_in_the_folder_of_the_run(submit, faulty, tmp_
     details = {"taskName": "../../../evil"}
     faulty.fail(*LOOK, 200, merge={"jobDetail": {"taskDetails": details}}, times=ALWAYS)
     assert submit().record["status"] == "succeeded"
-    node, parent = SimpleNamespace(name=".."), SimpleNamespace(task_name="../../evil", parent_task_id=1)
-    root = SimpleNamespace(task_name="root", parent_task_id=0)
-    path = vertex._path(node, SimpleNamespace(parent_task_id=2), {1: root, 2: parent})
-    assert path == "_.._evil/_"
+    root, parent = detail(1, "root"), detail(2, "../../evil", 1)
+    groups = vertex_tasks._Groups({1: root, 2: parent}, set())
+    assert groups.around(detail(3, "..", 2)) == ([], ["_.._evil"])
+
+
+def detail(number, name, parent=0):
+    return SimpleNamespace(task_id=number, task_name=name, parent_task_id=parent, create_time=None)
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
@@ -344,7 +347,7 @@ def test_end_without_a_reason_is_told_with_the_address(submit, faulty, state):
 
 def test_log_that_cannot_be_read_costs_itself_only(submit, faulty):
     for fault in UNREADABLE.values():
-        faulty.fail("POST", "/v2/entries:list", **fault, times=3)
+        faulty.fail("POST", "/v2/entries:list", **fault, times=ALWAYS)
         done = submit(name="failing")
         assert (done.status, done.record["status"]) == (1, "failed")
         assert "Error: fail failed: The replica workerpool0-0 exited" in done.err
@@ -648,7 +651,7 @@ def test_interrupt_before_the_submission_is_a_run_that_was_cancelled(submit, mon
 
 
 def test_error_of_ours_while_following_is_not_the_job_s(submit, monkeypatch):
-    monkeypatch.setattr(vertex, "_inputs", lambda detail: 1 / 0)
+    monkeypatch.setattr(vertex_tasks, "_inputs", lambda detail: 1 / 0)
     monkeypatch.setattr(vertex, "N_TRIES", 3)
     done = submit()
     assert (done.status, done.record["status"]) == (1, "running")
