@@ -28,7 +28,7 @@ from steps.find_resource import find_resource
 from steps.undeploy_former import undeploy_former
 
 pytest.importorskip("google_cloud_pipeline_components")
-from pipeline.registering import Registration, registering  # noqa: E402
+from pipeline.registering import Registration, registering
 
 PARENT = "projects/demo/locations/us-central1"
 IMAGE = "us-central1-docker.pkg.dev/demo/docker-hub/library/python:3.11"
@@ -77,8 +77,8 @@ def test_each_promoted_model_is_the_next_version_with_all_traffic(run_own, there
     labels = {"identifier": "maples", "made_by": "covertype-pipelines", "commit": commit, "run": job[-20:]}
     assert labels.items() <= version["labels"].items()
     assert version["description"].startswith(f"{job}: macro_f1 0.8750, accuracy 0.9000; F1 of Krumm'holz': 0.500; ")
-    place = f"gs://trees/maples/{first.record['run_id']}/condition-1/package-model/package"
-    assert version["artifactUri"] == place
+    package = next(task for task in first.record["tasks"] if task["name"] == "package-model")
+    assert version["artifactUri"] == package["outputs"]["package"]
     expected = serving.container(IMAGE, sha256=hashlib.sha256(job.encode()).hexdigest())
     assert version["containerSpec"] == {name: value for name, value in expected.items() if value}
     assert endpoint["labels"].items() >= {"identifier": "maples", "made_by": "covertype-pipelines"}.items()
