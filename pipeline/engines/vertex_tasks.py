@@ -10,10 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from pipeline import RequestError, graph
-from pipeline.engines import Progress
+from pipeline.engines import Progress, vertex_fused
 from pipeline.engines.vertex_failures import Failures
 from pipeline.engines.vertex_service import state_of
 from pipeline.engines.vertex_waiting import Watch
+from pipeline.fusing import records
 from pipeline.runs import SPEC, Run, State, Task
 
 # SKIPPED is what a hit of the service's cache shows as; one that is PENDING or was NOT_TRIGGERED has not started
@@ -56,9 +57,11 @@ class JobTasks:
         self._tasks: dict[int, _Followed] = {}
         self._unknown: set[tuple[int, str]] = set()  # states that the user has been told of
         self._n_places = Counter(node.name for node in nodes)
+        self._root = ""  # the gs:// folder of the job
 
     def update(self, job: Any) -> None:
         """Take in what a look at the job has shown."""
+        self._root = job.runtime_config.gcs_output_directory
         details = {detail.task_id: detail for detail in job.job_detail.task_details}
         groups = _Groups(details, self._loops)
         for task_id, detail in details.items():
@@ -78,15 +81,24 @@ class JobTasks:
                 self._watch.look(followed.task.title if followed else node.name, detail, main_job(detail))
 
     @cached_property
+    def _spec(self) -> dict[str, Any]:
+        """The spec, {} where it is gone."""
+        with contextlib.suppress(RequestError):
+            return graph.load(self._run.folder / SPEC)
+        return {}
+
+    @cached_property
     def _loops(self) -> set[str]:
         """The names of the spec's loops."""
-        found: set[str] = set()
-        with contextlib.suppress(RequestError):  # the spec may be gone
-            spec = graph.load(self._run.folder / SPEC)
-            for component in (spec["root"], *spec.get("components", {}).values()):
-                tasks = component.get("dag", {}).get("tasks", {})
-                found |= {name for name, task in tasks.items() if {"parameterIterator", "artifactIterator"} & {*task}}
-        return found
+        components = (self._spec.get("root", {}), *self._spec.get("components", {}).values())
+        dags = [component.get("dag", {}) for component in components]
+        tasks = [task for dag in dags for task in dag.get("tasks", {}).items()]
+        return {name for name, task in tasks if {"parameterIterator", "artifactIterator"} & {*task}}
+
+    @cached_property
+    def _fusions(self) -> dict[str, graph.Fusion]:
+        """What the fused tasks of the spec run, by their names."""
+        return graph.fusions(self._spec) if self._spec else {}
 
     def _followed(self, task_id: int, detail: Any, node: graph.Node, groups: "_Groups") -> _Followed:
         """Return a task that has started, with what is known by now; of one that has ended nothing changes."""
@@ -139,9 +151,19 @@ class JobTasks:
             task.seconds = round((detail.end_time - detail.start_time).total_seconds(), 3)
         if state == "failed":
             self._failures.explain(task, followed.node.step, detail.error.message, main_job(detail))
+        ended = task.model_copy(update={"state": state, "cached": is_cached})
+        ran = self._steps(ended, detail) if task.name in self._fusions else []
         task.state, task.cached = state, is_cached  # last, so that what fails above is done again
-        run.end(task, artifacts, values)
-        self._progress.ended(task)
+        if not (ran and records.take(ran, task, run, self._progress)):
+            run.end(task, artifacts, values)
+            self._progress.ended(task)
+
+    def _steps(self, task: Task, detail: Any) -> list[records.Ran]:
+        """Return the steps of a fused task that has ended."""
+        listed = (*detail.inputs.items(), *detail.outputs.items())
+        places = {name: [artifact.uri for artifact in list_.artifacts] for name, list_ in listed}
+        folder = f"{detail.task_name}_{detail.task_id}"
+        return vertex_fused.steps(self._fusions[task.name], task, places, self._root, folder)
 
 
 class _Groups:

@@ -40,7 +40,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from pipeline import ROOT
 from pipeline.engines import warm
-from pipeline.engines.interpreter import ARTIFACTS, SKIPPED, SUCCEEDED, Command, Ended, Job
+from pipeline.engines.interpreter import ARTIFACTS, FAILED, SKIPPED, SUCCEEDED, Command, Ended, Job
 from pipeline.engines.interpreter import run as run_graph
 from pipeline.engines.local import Tasks
 from pipeline.graph import GOOGLE_IMAGE
@@ -380,6 +380,9 @@ class PlayedJob(Tasks):
             ]
             for name, listed in how.outputs.artifacts.items()
         }
+        if how.state == FAILED:  # what it has written by then is in the bucket all the same
+            for left in (self._folder / ARTIFACTS / task.path).glob("*"):
+                self._uploaded(str(left))
         with LOCK:
             detail = self._detail(_place(task), task.name, "system.ContainerExecution", {})
             detail["outputs"] = {name: {"artifacts": listed} for name, listed in artifacts.items()}
