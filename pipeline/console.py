@@ -297,9 +297,8 @@ def show_result(run: Run) -> None:
 def _used(used: runs.Used) -> str:
     """Return one line of what a run has used of the service's machines, and what that costs."""
     tasks = ", ".join(f"{_brief(name, 40)} {seconds:,.0f} s" for name, seconds in used.seconds.items())
-    without = (
-        f", without {_brief(', '.join(used.unpriced))}, of whose machines no price is known" if used.unpriced else ""
-    )
+    unpriced = _brief(", ".join(used.unpriced))
+    without = f", without {unpriced}, of whose machines no price is known" if unpriced else ""
     return f"used    {tasks or 'no machine'}: about {prices.shown(used.usd)}{without} ({_brief(used.prices, 60)})"
 
 

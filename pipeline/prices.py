@@ -1,7 +1,7 @@
 """What a run on Vertex AI takes and costs: an estimate before it, and what it has used.
 
-Prices are on demand, in USD and of us-central1; other regions cost some percent more or less. Here is all that is
-assumed, each figure with its date and source; no bill was seen.
+Prices are on demand, in USD and of us-central1; other regions have others. Here is all that is assumed, each figure
+with its date and source; no bill was seen.
 """
 
 import json
