@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -268,6 +269,18 @@ def _understood(read: Callable[[Any], Any], answer: Any) -> Any:
         if is_own(error) or isinstance(error, Unreadable | api.GoogleAPICallError | auth.GoogleAuthError):
             raise
         raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+def named(name: str) -> str:
+    """Return the name that the service gave what it created or found."""
+    if not name:
+        raise Unreadable("it names nothing")
+    return name
+
+
+def label(value: str) -> str:
+    """Return a text as the value of a label may have it."""
+    return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
 
 
 def forbidden(project: str) -> str:
