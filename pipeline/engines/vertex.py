@@ -17,7 +17,7 @@ from google.api_core import exceptions as api
 
 from pipeline import RequestError, check, graph, runs, sources
 from pipeline.check import Check, make
-from pipeline.engines import Progress, vertex_checks
+from pipeline.engines import Progress, vertex_checks, vertex_schedules
 from pipeline.engines.interpreter import SUCCEEDED, Ended, Values
 from pipeline.engines.interpreter.results import addressed, of_dag, of_loop
 from pipeline.engines.interpreter.values import SpecError, typed
@@ -152,7 +152,7 @@ class VertexEngine:
                     "find the experiment", lambda: sdk.Experiment.get_or_create(run.identifier)
                 )
         job_id = self.job_id(run)
-        job = self._job(spec, parameters, run, job_id)
+        job = self._job(spec, parameters, run)
         run.job, run.url = f"{self.service.parent}/pipelineJobs/{job_id}", self.url(job_id)
         try:
             run.save()
@@ -177,9 +177,7 @@ class VertexEngine:
             may_be_there = may_be_there or may_have_arrived(error)
 
         try:
-            self.service.retried(
-                "create the job", lambda: job.create(self.settings.service_account), read=named, failed=failed
-            )
+            self.service.retried("create the job", job.create, read=named, failed=failed)
         except Exception as error:
             exists = isinstance(error, api.Conflict) and not may_pass(error)
             if may_be_there and not exists:
@@ -213,20 +211,32 @@ class VertexEngine:
                     raise
             time.sleep(self.settings.poll_seconds)
 
-    def _job(self, spec: Path, parameters: dict[str, Any], run: Run, job_id: str) -> "Job":
+    def _job(
+        self,
+        spec: Path,
+        parameters: dict[str, Any],
+        run: Run,
+        *,
+        folder: str | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> "Job":
+        """Return the job of a run, with the folder and the labels of the run unless there are others."""
         assert self.service.sdk  # it settles where the job goes
         from pipeline.engines.vertex_job import Job
 
-        return Job(
+        job = Job(
             display_name=_display_name(run.identifier, run.pipeline),
             template_path=str(spec),
-            job_id=job_id,
-            pipeline_root=f"gs://{self.settings.bucket}/{run.identifier}/{run.run_id}",
+            job_id=self.job_id(run),
+            pipeline_root=f"gs://{self.settings.bucket}/{run.identifier}/{folder or run.run_id}",
             parameter_values=parameters,
             enable_caching=None if self.caching else False,  # None leaves each task's own setting
-            labels=self.labels(run),
+            labels=labels or self.labels(run),
+            encryption_spec_key_name=self.settings.encryption_key,
             failure_policy="fast",
         )
+        job.place(self.settings)
+        return job
 
     def follow(self, run: Run, nodes: list[graph.Node], progress: Progress, *, is_new: bool = False) -> State:
         """Follow a job to its end, record its tasks, and return how it ended.
@@ -448,7 +458,9 @@ class VertexEngine:
 
     def schedule(self, spec: Path, parameters: dict[str, Any], run: Run) -> tuple[str, list[datetime]]:
         """Create a schedule of a job; see pipeline.engines.vertex_schedules."""
-        return Schedules(self.service).create(self._job(spec, parameters, run, self.job_id(run)), run)
+        labels = vertex_schedules.labels(self.labels(run))
+        job = self._job(spec, parameters, run, folder=vertex_schedules.FOLDER, labels=labels)
+        return Schedules(self.service).create(job, run)
 
     def unschedule(self, identifier: str, pipeline: str) -> int:
         """Remove the schedules of a pipeline under an identifier and return how many there were."""
