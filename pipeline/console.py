@@ -259,11 +259,13 @@ def show_estimate(estimate: prices.Estimate, fused: prices.Estimate | None = Non
         result_console.print(f"with --fuse: {fused.brief}")
 
 
-def show_schedule(name: str, times: list[datetime]) -> None:
-    """Show the name of a schedule and its next times."""
+def show_schedule(name: str, times: list[datetime], stays: list[str]) -> None:
+    """Show the name of a schedule, its next times, and what stays the same in all its runs."""
     result_console.print(f"Schedule {name}")
     for when in times:
         result_console.print(f"  next {when:%a %Y-%m-%d %H:%M %Z}")
+    for sentence in stays:
+        result_console.print(f"  note: {sentence}")
 
 
 def show_result(run: Run) -> None:
