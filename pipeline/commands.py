@@ -113,7 +113,12 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     place = draft.parameters.get("champion")
     if place and described.schema and not storage.is_object(place):
         checks.append(checking.make("champion", lambda: _champion(place, described.schema)))
-    return described, checks + engine.checks(spec, draft, request.source)
+    checks += engine.checks(spec, draft, request.source)
+    if request.settings.chosen_engine()[0] != "local":
+        from pipeline import wheelhouse
+
+        checks += wheelhouse.checks(request.settings, spec)
+    return described, checks
 
 
 def _estimates(
@@ -147,6 +152,9 @@ def _ready(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[dict
         described, checks = _checks(request, engine, spec)
         checking.require(checks)
         console.show_machines(nodes, *request.profile, *_estimates(request, spec, described))
+        from pipeline import wheelhouse
+
+        wheelhouse.placed(request.settings, spec, console.show)
     parameters, told = request.placed(engine)
     if told:
         console.show(f"Data   {told}")

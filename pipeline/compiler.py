@@ -16,7 +16,7 @@ from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.base_component import BaseComponent
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
-from pipeline import RequestError, machines
+from pipeline import RequestError, machines, packages
 from pipeline.fusing.joining import fuse
 from pipeline.loading import load as load  # a pipeline, by its name
 from pipeline.models import PARAMETERS
@@ -98,7 +98,7 @@ def compiled(
     if not target.caching:
         for task in machines.tasks(spec):
             task.caching_options.enable_cache = False
-    return _text(pipeline, spec, ending, target.fuse)
+    return _text(pipeline, spec, ending, target)
 
 
 class Dumper(yaml.CSafeDumper):
@@ -112,11 +112,12 @@ def _represent_text(dumper: Dumper, text: str) -> yaml.ScalarNode:
 Dumper.add_representer(str, _represent_text)
 
 
-def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str, fused: bool) -> str:
+def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str, target: Target) -> str:
     """Return a spec as kfp's compiler has it: as YAML with what the pipeline is in comments, or as JSON."""
     content = json_format.MessageToDict(spec)
-    if fused:
+    if target.fuse:
         content = fuse(content)
+    content = packages.applied(content, target)
     platform = json_format.MessageToDict(pipeline.platform_spec)
     if ending == ".json":
         if platform:

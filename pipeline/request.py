@@ -1,14 +1,14 @@
 """What one command asks for, settled once: the pipeline, its parameters, the data, and the machines that follow."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from kfp.dsl.base_component import BaseComponent
 
-from pipeline import RequestError, compiler, loading, models, profiles, results, runs, sources
+from pipeline import RequestError, compiler, loading, models, packages, profiles, results, runs, sources
 from pipeline.engines import Engine
 from pipeline.models import FoundModel
 from pipeline.runs import Run
@@ -140,7 +140,8 @@ class Request:
     def compile(self) -> str:
         """Return the spec that the engine runs, as YAML."""
         profile, _ = self.profile
-        return compiler.compiled(self._registering(profile), self._target(profile))
+        target = replace(self._target(profile), wheels=packages.root(self.settings))
+        return compiler.compiled(self._registering(profile), target)
 
     def compile_for_elsewhere(self, path: Path) -> None:
         """Write a spec whose defaults are the values that were given; of what size its data will be is not known."""

@@ -17,7 +17,7 @@ class Target:
     parallelism: int | None = None  # how many iterations of a loop may run at once; None for all
     base_image: str = BASE_IMAGE  # of the steps that name no other
     index_url: str | None = None  # where pip finds the steps' packages; None for its own index
-    wheels: str = ""  # gs:// folder that has all of them instead; "" for none
+    wheels: str = ""  # gs:// folder whose folders have them instead, each those of one set of pins; "" for none
 
     @classmethod
     def of(cls, settings: Settings, profile: str, *, caching: bool = True) -> "Target":

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-BASE_IMAGE = "python:3.11"
+BASE_IMAGE = "python:3.11-slim"
 
 
 def pinned(*packages: str) -> list[str]:

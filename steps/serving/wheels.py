@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 WHEELS, SERVING = "wheels", "requirements-serving.txt"
 MODEL_REQUIREMENTS = "requirements.txt"
-PYTHON, NEWEST_GLIBC = "3.11", 36  # of the image python:3.11
+PYTHON, NEWEST_GLIBC = "3.11", 36  # the image python:3.11-slim has it, or a newer one
 SAID = 2_000  # last characters of what pip says
 
 
@@ -33,22 +33,40 @@ def collect(folder: str, packages: Sequence[str]) -> list[str]:
     if not os.path.isfile(requirements):
         raise ValueError(f"{folder} is no folder of a model: it has no {MODEL_REQUIREMENTS}.")
     shutil.rmtree(wheels, ignore_errors=True)
+    try:
+        download(wheels, packages, ["--requirement", requirements])
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
+    found = sorted(os.listdir(wheels))
+    with open(os.path.join(folder, SERVING), "w", encoding="utf-8") as file:
+        file.writelines(_pinned(wheels, name) for name in found)
+    return found
+
+
+def download(folder: str, packages: Sequence[str], options: Sequence[str] = (), python: str = PYTHON) -> None:
+    """Download the wheels of packages for a version of Python on Linux on x86-64 into a folder.
+
+    Args:
+        folder: The folder.
+        packages: The packages.
+        options: More options of pip.
+        python: The version, such as 3.11.
+
+    Raises:
+        ValueError: pip cannot find them; the message has what it said.
+    """
     tags = [f"manylinux_2_{minor}_x86_64" for minor in range(NEWEST_GLIBC, 4, -1)]
     platforms = [f"--platform={tag}" for tag in (*tags, "manylinux2014_x86_64", "manylinux2010_x86_64")]
-    of_target = ["--only-binary=:all:", f"--python-version={PYTHON}", "--implementation=cp", *platforms]
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    of_target = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *platforms]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*download, *of_target, "--dest", wheels, "--requirement", requirements, *packages],
+        [*command, *of_target, "--dest", folder, *options, *packages],
         capture_output=True,
         text=True,
         errors="replace",
     )
     if done.returncode:
-        raise ValueError(f"The wheels of {folder} cannot be collected. pip says:\n{done.stderr.strip()[-SAID:]}")
-    found = sorted(os.listdir(wheels))
-    with open(os.path.join(folder, SERVING), "w", encoding="utf-8") as file:
-        file.writelines(_pinned(wheels, name) for name in found)
-    return found
+        raise ValueError(f"The wheels cannot be collected. pip says:\n{done.stderr.strip()[-SAID:]}")
 
 
 def _pinned(wheels: str, name: str) -> str:
