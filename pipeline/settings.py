@@ -279,7 +279,7 @@ def _told(problem: Any, given: dict[str, Any]) -> str:
     key = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return (
-            f"[tool.covertype] in pyproject.toml has {shortened(key)}, which is no setting. "
+            f"[tool.covertype] in pyproject.toml has {shortened(key)}, which is no setting.\n"
             f"The settings are: {', '.join(Settings.model_fields)}."
         )
     name = re.sub("^(covertype|google_cloud)_", "", key.lower())
