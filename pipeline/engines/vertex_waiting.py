@@ -79,7 +79,7 @@ class Watch:
         told = f"{title}: waiting for a machine since {_clock(since)}."
         if custom_job:
             place = f"locations/{settings.region}/training/{custom_job.rpartition('/')[2]}?project={settings.project}"
-            told += f" Its job: https://console.cloud.google.com/vertex-ai/{place}"
+            told += f" Its job: https://console.cloud.google.com/agent-platform/{place}"
         if (task_id, "waits") not in self._told and not self._has_told_quota:
             self._has_told_quota = True
             told += f"\nThe project's quota: {quotas(settings.project)}"
