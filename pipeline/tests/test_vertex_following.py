@@ -230,7 +230,7 @@ def test_timeout_of_a_job_that_is_not_followed_is_said_to_have_no_effect(submit,
 
 
 def test_task_that_waits_for_a_machine_or_is_silent_is_told_once(submit, vertex, monkeypatch):
-    for name in ("WAITING", "SILENT", "PAUSE"):
+    for name in ("WAITING", "SILENT", "PAUSE", "LOG_PAUSE"):
         monkeypatch.setattr(vertex_waiting, name, 0.0)
     vertex.play("waits 0.5", "spell")
     done = submit("spelling", "--set", 'words=["a"]', "--no-cache")
