@@ -218,6 +218,7 @@ class Tasks(Hooks):
 
     def retrying(self, task: Task, error: str, seconds: float, left: int) -> None:
         self._run.forget(task.path)
+        task.retries, task.retried_for = task.retries + 1, error
         after = f" in {seconds:g} s" if seconds else ""
         self._progress.note(f"{task.title} failed and is tried again{after}, {left} more at most: {error}")
 

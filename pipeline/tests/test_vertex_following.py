@@ -11,7 +11,7 @@ from google.cloud import aiplatform
 from google.cloud.aiplatform_v1.types import CustomJob, ListPipelineJobsResponse, PipelineJob
 from google.protobuf import json_format
 
-from pipeline import __main__, files
+from pipeline import __main__
 from pipeline.engines import vertex_logs, vertex_tasks, vertex_waiting
 from pipeline.engines.vertex_failures import raised
 
@@ -230,7 +230,7 @@ def test_timeout_of_a_job_that_is_not_followed_is_said_to_have_no_effect(submit,
 
 
 def test_task_that_waits_for_a_machine_or_is_silent_is_told_once(submit, vertex, monkeypatch):
-    for name in ("WAITING", "SILENT", "PAUSE"):
+    for name in ("WAITING", "SILENT", "PAUSE", "LOG_PAUSE"):
         monkeypatch.setattr(vertex_waiting, name, 0.0)
     vertex.play("waits 0.5", "spell")
     done = submit("spelling", "--set", 'words=["a"]', "--no-cache")
@@ -255,10 +255,22 @@ def test_rerun_takes_over_what_has_succeeded_and_is_a_run_of_its_own(submit, tmp
     assert (former["status"], record["status"]) == ("failed", "succeeded")
     assert former["job"] != record["job"]
     assert record["job"].endswith(record["run_id"].lower())
-    assert record["parameters"] == former["parameters"]
-    assert record["git"] == former["git"]
-    assert files.text(first.parent / "pipeline.yaml")
-    assert __main__.main(["follow", record["job"]]) == 0
+    same = ("identifier", "pipeline", "profile", "parameters", "git")
+    assert [record[name] for name in same] == [former[name] for name in same]
+
+
+def test_rerun_of_a_job_of_elsewhere_is_recorded_by_its_labels(submit, vertex, tmp_path, monkeypatch, capsys):
+    done = submit("spelling", "--set", 'words=["a"]')
+    monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "other"))
+    assert __main__.main(["rerun", done.record["job"], "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["identifier"], record["pipeline"], record["git"]) == ("x", "p-spelling", done.record["git"])
+    assert [task["cached"] for task in record["tasks"]] == [True]
+    labels = dict.fromkeys(("identifier", "pipeline", "profile", "run_id", "git_commit"), "")
+    vertex.fail("GET", "/pipelineJobs/", 200, merge={"labels": labels})
+    assert __main__.main(["rerun", done.record["job"], "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["identifier"], record["pipeline"], record["profile"]) == ("elsewhere", "elsewhere", None)
 
 
 @pytest.mark.parametrize(

@@ -438,6 +438,7 @@ class PlayedJob(Tasks):
             if place and detail["state"] == "RUNNING":
                 states = {inner["state"] for inner in self._inside(detail)}
                 state = next((state for state in ("FAILED", "CANCELLED") if state in states), "SUCCEEDED")
+                state = "NOT_TRIGGERED" if states == {"NOT_TRIGGERED"} else state
                 self._end(detail, state, self._failures(detail))
 
     def _inside(self, detail: dict[str, Any]) -> list[dict[str, Any]]:
