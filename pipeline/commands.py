@@ -81,7 +81,7 @@ def schedule(request: Request, engine: Engine) -> int:
     with TemporaryDirectory() as folder:
         path = Path(folder, runs.SPEC)
         path.write_text(spec, encoding="utf-8")
-        console.show_schedule(*engine.schedule(path, parameters, record))
+        console.show_schedule(*engine.schedule(path, parameters, record), request.stays)
     return 0
 
 

@@ -259,11 +259,13 @@ def show_estimate(estimate: prices.Estimate, fused: prices.Estimate | None = Non
         result_console.print(f"with --fuse: {fused.brief}")
 
 
-def show_schedule(name: str, times: list[datetime]) -> None:
-    """Show the name of a schedule and its next times."""
+def show_schedule(name: str, times: list[datetime], stays: list[str]) -> None:
+    """Show the name of a schedule, its next times, and what stays the same in all its runs."""
     result_console.print(f"Schedule {name}")
     for when in times:
         result_console.print(f"  next {when:%a %Y-%m-%d %H:%M %Z}")
+    for sentence in stays:
+        result_console.print(f"  note: {sentence}")
 
 
 def show_result(run: Run) -> None:
@@ -297,7 +299,8 @@ def show_result(run: Run) -> None:
 def _used(used: runs.Used) -> str:
     """Return one line of what a run has used of the service's machines, and what that costs."""
     tasks = ", ".join(f"{_brief(name, 40)} {seconds:,.0f} s" for name, seconds in used.seconds.items())
-    without = f", without {', '.join(used.unpriced)}, of whose machines no price is known" if used.unpriced else ""
+    unpriced = _brief(", ".join(used.unpriced))
+    without = f", without {unpriced}, of whose machines no price is known" if unpriced else ""
     return f"used    {tasks or 'no machine'}: about {prices.shown(used.usd)}{without} ({_brief(used.prices, 60)})"
 
 

@@ -1,7 +1,7 @@
 """What a run on Vertex AI takes and costs: an estimate before it, and what it has used.
 
-Prices are on demand, in USD and of us-central1; other regions cost some percent more or less. Here is all that is
-assumed, each figure with its date and source; no bill was seen.
+Prices are on demand, in USD and of us-central1; other regions have others. Here is all that is assumed, each figure
+with its date and source; no bill was seen.
 """
 
 import json
@@ -74,12 +74,12 @@ class Estimate:
         """Starts, minutes and money, without what is assumed."""
         least, most = self.minutes
         cheap, dear = map(shown, self.usd)
-        cost = f"about {cheap}" if cheap == dear else f"about {cheap} to {dear}"
+        cost = cheap if cheap == dear else f"{cheap} to {dear}"
         without = f", without {', '.join(self.unpriced)}, of whose machines no price is known" if self.unpriced else ""
         starts = f"{self.starts:,} start{'' if self.starts == 1 else 's'}"
         if self.open_loops:
             starts = f"at least {starts}, {', '.join(self.open_loops)} once for an item that is not known before"
-        return f"{starts}, {self.in_series:,} in series: about {least:,} to {most:,} min, {cost}{without}"
+        return f"{starts}, {self.in_series:,} in series: about {least:,} to {most:,} min and {cost}{without}"
 
     def __str__(self) -> str:
         return (
@@ -88,7 +88,7 @@ class Estimate:
         )
 
 
-OF = f"prices of {DATE}, {REGION}"
+OF = f"prices on demand of {DATE}, {REGION}"
 
 
 def shown(usd: float) -> str:

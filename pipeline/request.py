@@ -110,6 +110,21 @@ class Request:
             values["model"] = engine.place_model(values["model"], values["sha256"])
         return values, told
 
+    @property
+    def stays(self) -> list[str]:
+        """What is settled now for all runs of a schedule, in sentences."""
+        told = []
+        if self.source.files:
+            told.append(f"every run reads {self.source.name} as it is now; name gs:// or bq:// for what changes")
+        if self.found_model and self.model != models.CHAMPION:
+            told.append(f"every run uses {self.found_model.title}; --model champion is that of its day")
+        if self.settings.profile == "auto":
+            profile, reason = self.profile
+            told.append(
+                f"every run gets the machines of profile {profile}, by today's {reason}; --profile names another"
+            )
+        return told
+
     def record(self, parameters: dict[str, Any]) -> Run:
         """Return the record of a new run with these parameters, which leaves nothing behind until it begins."""
         return runs.new(

@@ -182,6 +182,17 @@ class Settings(BaseSettings):
         return "local", "no project and bucket are set"
 
     @property
+    def ip_ranges(self) -> list[str]:
+        """The names of the ranges that the tasks take their addresses from."""
+        return self.reserved_ip_ranges.split(",") if self.reserved_ip_ranges else []
+
+    @property
+    def name_of_persistent_resource(self) -> str:
+        """The whole name of the persistent resource, "" for none."""
+        place = f"projects/{self.project}/locations/{self.region}/persistentResources"
+        return f"{place}/{self.persistent_resource}" if self.persistent_resource else ""
+
+    @property
     def image_of_vertex(self) -> str:
         """The image that Vertex AI serves a model in, "" for none: it takes those of Artifact Registry only."""
         if self.serving_image == NO_IMAGE:
@@ -268,7 +279,7 @@ def _told(problem: Any, given: dict[str, Any]) -> str:
     key = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return (
-            f"[tool.covertype] in pyproject.toml has {shortened(key)}, which is no setting. "
+            f"[tool.covertype] in pyproject.toml has {shortened(key)}, which is no setting.\n"
             f"The settings are: {', '.join(Settings.model_fields)}."
         )
     name = re.sub("^(covertype|google_cloud)_", "", key.lower())

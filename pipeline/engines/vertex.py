@@ -7,31 +7,30 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import yaml
-from cronsim import CronSim
 from google.api_core import exceptions as api
 
 from pipeline import RequestError, check, graph, runs, sources
 from pipeline.check import Check, make
-from pipeline.engines import Progress, vertex_checks
+from pipeline.engines import Progress, vertex_checks, vertex_schedules
 from pipeline.engines.interpreter import SUCCEEDED, Ended, Values
 from pipeline.engines.interpreter.results import addressed, of_dag, of_loop
 from pipeline.engines.interpreter.values import SpecError, typed
 from pipeline.engines.vertex_failures import Failures
 from pipeline.engines.vertex_rerun import Again
+from pipeline.engines.vertex_schedules import Schedules
 from pipeline.engines.vertex_service import (
     Service,
-    Unreadable,
     first_line,
     is_own,
+    label,
     may_have_arrived,
     may_pass,
+    named,
     state_of,
 )
 from pipeline.engines.vertex_tasks import JobTasks, plain
@@ -82,7 +81,7 @@ class VertexEngine:
             "git_dirty": str(run.git.dirty),
             "profile": run.profile,
         }
-        return {key: _label(value) for key, value in labels.items()}
+        return {key: label(value) for key, value in labels.items()}
 
     def url(self, job_id: str) -> str:
         """Return the web address of a job."""
@@ -154,7 +153,7 @@ class VertexEngine:
                 experiment = self.service.retried(
                     "find the experiment", lambda: sdk.Experiment.get_or_create(run.identifier)
                 )
-        job = self._job(spec, parameters, run, self.job_id(run))
+        job = self._job(spec, parameters, run)
         if not self._begin(job, run):
             return False
         if experiment:
@@ -184,9 +183,7 @@ class VertexEngine:
             may_be_there = may_be_there or may_have_arrived(error)
 
         try:
-            self.service.retried(
-                "create the job", lambda: job.create(self.settings.service_account), read=_named, failed=failed
-            )
+            self.service.retried("create the job", job.create, read=named, failed=failed)
         except Exception as error:
             exists = isinstance(error, api.Conflict) and not may_pass(error)
             if may_be_there and not exists:
@@ -220,20 +217,32 @@ class VertexEngine:
                     raise
             time.sleep(self.settings.poll_seconds)
 
-    def _job(self, spec: Path, parameters: dict[str, Any], run: Run, job_id: str) -> "Job":
+    def _job(
+        self,
+        spec: Path,
+        parameters: dict[str, Any],
+        run: Run,
+        *,
+        folder: str | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> "Job":
+        """Return the job of a run, with the folder and the labels of the run unless there are others."""
         assert self.service.sdk  # it settles where the job goes
         from pipeline.engines.vertex_job import Job
 
-        return Job(
+        job = Job(
             display_name=_display_name(run.identifier, run.pipeline),
             template_path=str(spec),
-            job_id=job_id,
-            pipeline_root=f"gs://{self.settings.bucket}/{run.identifier}/{run.run_id}",
+            job_id=self.job_id(run),
+            pipeline_root=f"gs://{self.settings.bucket}/{run.identifier}/{folder or run.run_id}",
             parameter_values=parameters,
             enable_caching=None if self.caching else False,  # None leaves each task's own setting
-            labels=self.labels(run),
+            labels=labels or self.labels(run),
+            encryption_spec_key_name=self.settings.encryption_key,
             failure_policy="fast",
         )
+        job.place(self.settings)
+        return job
 
     def follow(self, run: Run, nodes: list[graph.Node], progress: Progress, *, is_new: bool = False) -> State:
         """Follow a job to its end, record its tasks, and return how it ended.
@@ -258,7 +267,7 @@ class VertexEngine:
 
         def take_in(job: Any) -> SimpleNamespace:
             nonlocal tasks
-            _named(job.name)
+            named(job.name)
             if tasks is None:  # in place of what was known when it was followed before
                 run.tasks, run.status, run.error = [], "running", None
                 tasks = JobTasks(run, nodes, progress, failures, watch)
@@ -441,105 +450,14 @@ class VertexEngine:
     # schedules
 
     def schedule(self, spec: Path, parameters: dict[str, Any], run: Run) -> tuple[str, list[datetime]]:
-        """Create a schedule of a job in place of the identifier's former one for this pipeline.
-
-        Args:
-            spec: The compiled pipeline.
-            parameters: Values of its parameters.
-            run: Names the job and its folder.
-
-        Returns:
-            The name of the schedule and its next three times.
-        """
-        cron, timezone = self.settings.schedule, self.settings.timezone
-        with self.service.told("the schedule was not created"):
-            former = self._schedules(run.identifier, run.pipeline)
-        name = self._create_schedule(self._job(spec, parameters, run, self.job_id(run)), run, f"TZ={timezone} {cron}")
-        try:
-            self._delete([schedule for schedule in former if schedule.resource_name != name])
-        except Exception as error:
-            if is_own(error):
-                raise
-            raise RequestError(
-                f"the schedule {name} was created, and the former one may be there, too:\n"
-                f"{self.service.explained(error)}\nThen both will run. Remove them with --unschedule, "
-                "then give --schedule again."
-            ) from None
-        return name, [*islice(CronSim(cron, datetime.now(ZoneInfo(timezone))), 3)]
-
-    def _create_schedule(self, job: "Job", run: Run, cron: str) -> str:
-        """Create a schedule and return its name; one that was created without an answer is not created twice.
-
-        Raises:
-            RequestError: it was not created, or that is not known.
-        """
-        run_id, may_be_there = self.labels(run)["run_id"], False
-
-        def failed(error: Exception) -> None:
-            nonlocal may_be_there
-            may_be_there = may_be_there or may_have_arrived(error)
-
-        def made() -> list[str]:
-            found = self._listed(run.identifier, run.pipeline)
-            return [schedule.resource_name for schedule in found if _labels(schedule).get("run_id") == run_id]
-
-        def create() -> str:
-            if may_be_there and (there := made()):
-                return there[0]
-            created = self.service.sdk.PipelineJobSchedule(
-                job, display_name=_schedule_name(run.identifier, run.pipeline)
-            )
-            created.create(cron, max_concurrent_run_count=1, service_account=self.settings.service_account)
-            return created.resource_name
-
-        try:
-            return self.service.retried("create the schedule", create, read=_named, failed=failed)
-        except Exception as error:
-            if may_be_there:
-                try:
-                    if there := self.service.retried("look for the schedule", made):
-                        return there[0]
-                except Exception:
-                    raise RequestError(
-                        f"it is not known whether the schedule was created: {first_line(error)}\n"
-                        "A former one is still there. Remove all with --unschedule, then give --schedule again."
-                    ) from None
-            self.service.refuse("the schedule was not created", error)
+        """Create a schedule of a job; see pipeline.engines.vertex_schedules."""
+        labels = vertex_schedules.labels(self.labels(run))
+        job = self._job(spec, parameters, run, folder=vertex_schedules.FOLDER, labels=labels)
+        return Schedules(self.service).create(job, run)
 
     def unschedule(self, identifier: str, pipeline: str) -> int:
-        """Delete the schedules of a pipeline under an identifier and return how many there were."""
-        with self.service.told("the schedule was not removed"):
-            schedules = self._schedules(identifier, pipeline)
-            self._delete(schedules)
-        return len(schedules)
-
-    def _delete(self, schedules: list[Any]) -> None:
-        for schedule in schedules:
-            with contextlib.suppress(api.NotFound):  # an earlier try, or someone else, was faster
-                self.service.retried("remove the schedule", schedule.delete)
-
-    def _schedules(self, identifier: str, pipeline: str) -> list[Any]:
-        assert self.service.sdk  # before the time of the call begins
-        return self.service.retried("list the schedules", lambda: self._listed(identifier, pipeline))
-
-    def _listed(self, identifier: str, pipeline: str) -> list[Any]:
-        wanted = f'display_name="{_schedule_name(identifier, pipeline)}"'
-        found = self.service.sdk.PipelineJobSchedule.list(filter=wanted)
-        # the name of one identifier and pipeline may be that of two others
-        labels = {"identifier": _label(identifier), "pipeline": _label(short_name(pipeline))}
-        return [schedule for schedule in found if labels.items() <= _labels(schedule).items()]
-
-
-def _labels(schedule: Any) -> dict[str, str]:
-    """Return the labels of the jobs of a schedule."""
-    return dict(schedule.gca_resource.create_pipeline_job_request.pipeline_job.labels)
-
-
-def _named(name: str) -> str:
-    """Return the name that the service gave what it created or found."""
-    if not name:
-        raise Unreadable("it names nothing")
-    return name
+        """Remove the schedules of a pipeline under an identifier and return how many there were."""
+        return Schedules(self.service).remove(identifier, pipeline)
 
 
 def _checked(value: str | None, rule: Callable[[str], str]) -> str | None:
@@ -556,16 +474,8 @@ def _label_value(value: str) -> str:
     return value
 
 
-def _label(value: str) -> str:
-    return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
-
-
 def _display_name(identifier: str, pipeline: str) -> str:
     return f"{identifier} {short_name(pipeline)}"
-
-
-def _schedule_name(identifier: str, pipeline: str) -> str:
-    return f"{identifier}-{short_name(pipeline)}"
 
 
 def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: dict[str, Task], within: str = "") -> Values:

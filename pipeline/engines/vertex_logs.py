@@ -70,12 +70,15 @@ class Logs:
             "pageSize": size,
         } | ({"pageToken": token} if token else {})
 
-        def read(reply: Any) -> tuple[list[dict[str, Any]], str]:
+        def ask() -> Any:
+            reply = self._service.session.post(f"{base}/v2/entries:list", json=body, timeout=30)
             reply.raise_for_status()
+            return reply
+
+        def read(reply: Any) -> tuple[list[dict[str, Any]], str]:
             answer = reply.json()
             return [dict(entry) for entry in answer.get("entries", [])], answer.get("nextPageToken", "")
 
-        ask = lambda: self._service.session.post(f"{base}/v2/entries:list", json=body, timeout=30)  # noqa: E731
         try:
             return self._service.retried("read the log of the task", ask, read=read, attempts=3)
         except Exception as error:  # what it would have told is not needed to go on

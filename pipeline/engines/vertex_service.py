@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -276,6 +277,18 @@ def _understood(read: Callable[[Any], Any], answer: Any) -> Any:
 def state_of(of: Any) -> str:
     """Return the name of the state of a job or a task; of one that the SDK does not know its number."""
     return getattr(of.state, "name", f"state {of.state}")
+
+
+def named(name: str) -> str:
+    """Return the name that the service gave what it created or found."""
+    if not name:
+        raise Unreadable("it names nothing")
+    return name
+
+
+def label(value: str) -> str:
+    """Return a text as the value of a label may have it."""
+    return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
 
 
 def forbidden(project: str) -> str:

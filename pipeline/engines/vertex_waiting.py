@@ -62,11 +62,14 @@ class Watch:
     def _has_begun(self, custom_job: str) -> bool:
         address = f"{self._service.settings.address_of_vertex}/v1/{custom_job}"
 
-        def read(reply: Any) -> bool:
+        def ask() -> Any:
+            reply = self._service.session.get(address, timeout=30)
             reply.raise_for_status()
+            return reply
+
+        def read(reply: Any) -> bool:
             return reply.json().get("state") not in ("JOB_STATE_QUEUED", "JOB_STATE_PENDING")
 
-        ask = lambda: self._service.session.get(address, timeout=30)  # noqa: E731
         return self._service.retried("look at the job of the task", ask, read=read, attempts=1)
 
     def _waits(self, title: str, task_id: int, since: datetime, custom_job: str) -> None:

@@ -178,3 +178,10 @@ def test_environment_is_built_by_the_step_s_own_order_options_and_files(tmp_path
     assert isolated.environment(wanted, tmp_path / "e") == one
     wheel(tmp_path, 2)  # another content under the same name is another environment
     assert isolated.environment(wanted, tmp_path / "e", lambda _: None) != one
+
+
+@pytest.mark.parametrize(("pipeline", "retried"), [("training", {"train-model": 2}), ("prediction", {})])
+def test_tasks_whose_failure_may_be_their_input_s_are_not_tried_again(pipeline, retried):
+    """The service tries again after any failure, what a step says about its table among them."""
+    found = graph.nodes(graph.parsed(compiler.compiled(compiler.load(pipeline), Target("vertex"))))
+    assert {node.name: node.retries for node in found if node.retries} == retried

@@ -73,8 +73,8 @@ def test_training_starts_thirteen_machines_for_seven_classes_seven_in_series(pro
     assert found.hour == pytest.approx(hour, rel=1e-4)
     assert found.usd == pytest.approx((0.03 + hour / 30, 0.03 + hour / 20), rel=1e-4)
     low, high = map(prices.shown, found.usd)
-    assert str(found).startswith(f"13 starts, 7 in series: about 14 to 21 min, about {low} to {high}; the steps' own")
-    assert f"prices of {prices.DATE}, us-central1" in str(found)
+    assert str(found).startswith(f"13 starts, 7 in series: about 14 to 21 min and {low} to {high}; the steps' own")
+    assert f"prices on demand of {prices.DATE}, us-central1" in str(found)
 
 
 def test_loops_sub_pipelines_and_what_starts_no_machine_are_counted_as_they_run():
@@ -96,7 +96,7 @@ def test_loop_over_what_is_not_known_before_is_said_to_be_counted_once():
 def test_machine_without_a_known_price_is_said_to_be_left_out():
     found = of(large)
     assert (found.starts, found.hour, found.unpriced) == (2, 0, ("greet", "work"))
-    assert "about $0.030, without greet, work, of whose machines no price is known;" in str(found)
+    assert "min and $0.030, without greet, work, of whose machines no price is known;" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -161,14 +161,14 @@ def test_run_on_the_service_shows_its_estimate_and_then_what_it_has_used(vertex,
     )
     command = ("--identifier", "costs", "--pipeline", f"{tmp_path / 'own.py'}:greeting", "--profile", "standard")
     checked = local_run(*command, "--check")
-    assert "machines: 1 start, 1 in series: about 2 to 3 min, about $0.035 to $0.038" in checked.out
+    assert "machines: 1 start, 1 in series: about 2 to 3 min and $0.035 to $0.038" in checked.out
     done = local_run(*command)
     assert done.status == 0, done.err
-    assert "1 start, 1 in series: about 2 to 3 min, about $0.035 to $0.038; the steps' own work" in done.err
+    assert "1 start, 1 in series: about 2 to 3 min and $0.035 to $0.038; the steps' own work" in done.err
     assert done.record["used"]["seconds"].keys() == {"greet"}
     assert done.record["used"]["machines"] == {"greet": "e2-standard-4"}
     assert re.search(
-        rf"^used    greet \d+ s: about \$0\.03\d \(prices of {prices.DATE}, us-central1\)$", done.out, re.M
+        rf"^used    greet \d+ s: about \$0\.03\d \(prices on demand of {prices.DATE}, us-central1\)$", done.out, re.M
     )
     assert __main__.main(["runs", "costs"]) == 0
     header, line = capsys.readouterr().out.splitlines()[:2]

@@ -210,7 +210,8 @@ def test_schema_of_an_earlier_run_goes_to_the_engine_that_is_held_to_it(submit, 
     there = submit(*data, "--set", "schema_from=latest")
     assert there.status == 0, there.err
     assert re.fullmatch(r"gs://trees/data/[0-9a-f]{64}/schema\.json", there.record["parameters"]["schema_from"])
-    assert there.record["schema"] == f"gs://trees/trees/{there.record['run_id']}/prepare-data/schema"
+    root = f"gs://trees/trees/{there.record['run_id']}/123456789012/{there.record['job'].rpartition('/')[2]}"
+    assert re.fullmatch(rf"{root}/prepare-data_-?\d+/schema", there.record["schema"])
     here = local_run("--identifier", "trees", "--engine", "local", *data, "--set", "schema_from=latest")
     assert here.status == 0, here.err
     assert "/.data/" in here.record["parameters"]["schema_from"]

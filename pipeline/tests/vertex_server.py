@@ -30,6 +30,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from google.cloud.aiplatform_v1beta1.types import Schedule
+from google.protobuf import json_format
 
 from pipeline import ROOT
 from pipeline.tests.vertex_jobs import ENDED, PlayedJob, listed_entries
@@ -113,6 +115,10 @@ class VertexServer:
     def forget(self, job_id: str) -> None:
         """Let a job vanish."""
         self._ask("/_forget", json.dumps(job_id).encode())
+
+    def run_schedule(self, name: str) -> str | None:
+        """Let a schedule's time come; return the id of its new job, None where one that has not ended hinders it."""
+        return self._ask("/_run_schedule", json.dumps(name).encode())
 
     def cancel_all(self) -> None:
         """Cancel the jobs that have not ended."""
@@ -233,7 +239,7 @@ class _Service:
             return reply
         if (reply := self.registry.answer(method, url.path, query, body)) is not None:
             return reply
-        pattern = r"/v1/projects/([^/]+)/locations/([^/]+)/(pipelineJobs|schedules)(?:/([^/:]+))?(?::(\w+))?"
+        pattern = r"/v1(?:beta1)?/projects/([^/]+)/locations/([^/]+)/(pipelineJobs|schedules)(?:/([^/:]+))?(?::(\w+))?"
         parts = re.fullmatch(pattern, url.path)
         if not parts:
             raise Refusal(404, f"{url.path} was not found on this server.")
@@ -282,13 +288,38 @@ class _Service:
         return job.reply
 
     def _create_schedule(self, location: str, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            schedule = json_format.ParseDict(body, Schedule.pb(Schedule()))
+        except json_format.ParseError as error:
+            raise Refusal(400, f"Invalid JSON payload received. {error}") from error
+        request = schedule.create_pipeline_job_request
         _checked_spec(body.get("createPipelineJobRequest", {}).get("pipelineJob", {}))
-        _check(int(body.get("maxConcurrentRunCount", 0)) > 0, "max_concurrent_run_count", "It must be positive.")
+        _check(0 < len(schedule.display_name) <= 128, "display_name", "The length must be from 1 to 128.")
+        parent = re.fullmatch(r"projects/[^/]+/locations/([^/]+)", request.parent)
+        _check(parent and parent[1] == location, "create_pipeline_job_request.parent", "It is not the schedule's.")
+        _check(schedule.max_concurrent_run_count > 0, "max_concurrent_run_count", "It must be positive.")
+        active = body.get("maxConcurrentActiveRunCount")
+        _check(active is None or int(active) > 0, "max_concurrent_active_run_count", "It must be positive.")
         number, now = _number(), _now()
-        schedule = {"name": f"projects/{PROJECT_NUMBER}/locations/{location}/schedules/{number}", "state": "ACTIVE"}
-        schedule |= {"createTime": now, "updateTime": now, "startTime": now, "nextRunTime": _next_run(body["cron"])}
-        self._schedules[location, number] = body | schedule
-        return body | schedule
+        shown = {"name": f"projects/{PROJECT_NUMBER}/locations/{location}/schedules/{number}", "state": "ACTIVE"}
+        shown |= {"createTime": now, "updateTime": now, "startTime": now, "nextRunTime": _next_run(body["cron"])}
+        self._schedules[location, number] = body | shown
+        return body | shown
+
+    def run_schedule(self, name: str) -> str | None:
+        """Do what a schedule does at its time, and return the id of the job; None where too many have not ended."""
+        _, _, _, location, _, number = name.split("/")
+        schedule = self._schedules[location, number]
+        active = [
+            job for job in self._jobs.values() if job.reply.get("scheduleName") == name and job.state not in ENDED
+        ]
+        if len(active) >= int(schedule.get("maxConcurrentActiveRunCount", 1000)):
+            return None
+        body = schedule["createPipelineJobRequest"]["pipelineJob"] | {"scheduleName": name}
+        job_id = f"{body['pipelineSpec']['pipelineInfo']['name']}-{_number()}"
+        project = schedule["createPipelineJobRequest"]["parent"].split("/")[1]
+        self._create_job(project, location, job_id, body)
+        return job_id
 
 
 def _listed(kind: str, items: list[Any], query: dict[str, str]) -> dict[str, Any]:
@@ -363,7 +394,7 @@ class _Handler(BaseHTTPRequestHandler):
                 reply = self._control(json.loads(raw) if raw else None)
             self._send(200, json.dumps(reply).encode())
             return
-        is_storage = not self.path.startswith(("/v1/", "/v2/"))
+        is_storage = not self.path.startswith(("/v1/", "/v1beta1/", "/v2/"))
         body = json.loads(raw) if raw and not is_storage else None
         with _LOCK:
             self.service.requests.append((self.command, self.path, body))
@@ -390,6 +421,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self.service.jobs()
             case "/_cancel_all":
                 self.service.cancel_all()
+            case "/_run_schedule":
+                return self.service.run_schedule(asked)
             case "/_forget":
                 self.service.forget(asked)
             case "/_mend":

@@ -98,8 +98,9 @@ def write_folder(folder: str, file: str, facts: dict[str, Any], model: Pipeline,
     for name, text in texts.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as opened:
             opened.write(text)
-    for name in {*os.listdir(folder)} - {MODEL, TRAINING_ROWS, REFERENCE, *texts}:
-        os.remove(os.path.join(folder, name))
+    for other in {*os.listdir(folder)} - {MODEL, TRAINING_ROWS, REFERENCE, *texts}:
+        path = os.path.join(folder, other)
+        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 
 def _json_value(value: Any) -> Any:

@@ -81,8 +81,7 @@ def write_model(folder, frame=None, max_iter=4):
         fitted.append(of_class.fit(features, frame[label] == name))
         fitted[-1].class_code_ = code
     model = make_pipeline(*preprocessor, join(fitted, classes))
-    os.makedirs(folder, exist_ok=True)
-    file = os.path.join(folder, "trained.joblib")
+    file = f"{folder}-trained.joblib"
     joblib.dump(model, file)
     told = {"label": label, "na_values": ["NA", "NULL"]}
     figures = {"accuracy": 0.9, "macro_f1": 0.8}
