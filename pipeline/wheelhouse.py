@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -113,24 +114,23 @@ def _all_pins(wheels: Wheels, index_url: str | None) -> set[tuple[Asked, str]]:
         options = tuple(option for option in asked.options if option != "--no-deps")
         if index_url and "--index-url" not in options:
             options += ("--index-url", index_url)
-        from_where = Asked(asked.python, (), options)
-        found |= {(from_where, pin) for pin in _pins(asked.python, asked.requirements, options, asked.options)}
+        pins = _pins(asked, options, alone="--no-deps" in asked.options)
+        found |= {(Asked(asked.python, (), options), pin) for pin in pins}
     return found
 
 
 @cache
-def _pins(
-    python: str, requirements: tuple[str, ...], options: tuple[str, ...], own: tuple[str, ...]
-) -> tuple[str, ...]:
+def _pins(asked: Asked, options: tuple[str, ...], *, alone: bool) -> tuple[str, ...]:
     """Settle what is installed with some requirements on a Python on Linux, all of it from wheels."""
     from uv import find_uv_bin
 
-    target = ("--python-version", python, "--python-platform", PLATFORM, "--only-binary", ":all:")
-    told = ("--quiet", "--no-header", "--no-annotate", "--index-strategy", "unsafe-best-match", *options)
-    alone = ("--no-deps",) if "--no-deps" in own else ()
+    # without --python it looks for one of the version, which takes its time
+    target = ("--python", sys.executable, "--python-version", asked.python, "--python-platform", PLATFORM)
+    # of several indexes pip takes the best version, uv by itself the first index that has one
+    how = ("--only-binary", ":all:", "--index-strategy", "unsafe-best-match", *(("--no-deps",) if alone else ()))
     done = subprocess.run(
-        [find_uv_bin(), "pip", "compile", *target, *told, *alone, "-"],
-        input="\n".join(requirements),
+        [find_uv_bin(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", *target, *how, *options, "-"],
+        input="\n".join(asked.requirements),
         capture_output=True,
         text=True,
         errors="replace",
@@ -138,8 +138,8 @@ def _pins(
     if done.returncode:
         last = "\n".join(line.strip() for line in done.stderr.strip().splitlines()[:3])
         raise RequestError(
-            f"--packages bucket: there are no wheels of {', '.join(requirements)} for Python {python} on Linux. "
-            f"uv says:\n{last}"
+            f"--packages bucket: the wheels of {', '.join(asked.requirements)} for Python {asked.python} on Linux "
+            f"cannot be had. uv says:\n{last}"
         )
     return tuple(line for line in done.stdout.splitlines() if line.strip())
 

@@ -100,7 +100,7 @@ def test_container_is_told_what_vertex_ai_tells_it_and_has_the_time_to_start(ser
         assert probe["httpGet"] == {"path": told["AIP_HEALTH_ROUTE"], "port": port}
         assert probe["timeoutSeconds"] < probe["periodSeconds"]
     assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] <= 240
-    assert container["image"] == "python:3.11"
+    assert container["image"] == "python:3.11-slim"
     assert len(container["args"]) < 1000
 
 

@@ -31,7 +31,7 @@ pytest.importorskip("google_cloud_pipeline_components")
 from pipeline.registering import Registration, registering
 
 PARENT = "projects/demo/locations/us-central1"
-IMAGE = "us-central1-docker.pkg.dev/demo/docker-hub/library/python:3.11"
+IMAGE = "us-central1-docker.pkg.dev/demo/docker-hub/library/python:3.11-slim"
 PROMOTING = f"{ROOT}/pipeline/tests/promoting.py:promoting"
 
 

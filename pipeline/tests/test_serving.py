@@ -332,7 +332,7 @@ def test_answers_are_sent_at_once():
 
 def test_container_is_one_command_of_text_on_a_public_image():
     made = container(sha256="a" * 64)
-    assert made["imageUri"] == "python:3.11"
+    assert made["imageUri"] == "python:3.11-slim"
     assert made["command"][:2] == ["python", "-c"]
     assert len(made["command"][2].encode()) < 131_071
     assert "$(" not in made["command"][2]  # which services take for a variable of the environment

@@ -156,7 +156,8 @@ def test_folder_of_runs_is_a_whole_path(monkeypatch, tmp_path):
 
 def test_image_of_vertex_is_the_one_of_docker_hub_through_the_project_s_own_repository(monkeypatch):
     settled = settings.settle(project="example.com:trees", region="europe-west4")
-    assert settled.image_of_vertex == "europe-west4-docker.pkg.dev/example.com/trees/docker-hub/library/python:3.11"
+    image = "europe-west4-docker.pkg.dev/example.com/trees/docker-hub/library/python:3.11-slim"
+    assert settled.image_of_vertex == image
     assert settled.address_of_vertex == "https://europe-west4-aiplatform.googleapis.com"
     monkeypatch.setenv("COVERTYPE_SERVING_IMAGE", "us-docker.pkg.dev/p/own/python@sha256:0a1b")
     assert settings.settle().image_of_vertex == "us-docker.pkg.dev/p/own/python@sha256:0a1b"

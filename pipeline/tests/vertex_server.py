@@ -54,9 +54,10 @@ WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 class VertexServer:
     """The server in a process of its own, while the context lasts."""
 
-    def __init__(self, folder: Path, storage_url: str):
+    def __init__(self, folder: Path, storage_url: str, *, installs: bool = False):
         self._command = [sys.executable, "-m", "pipeline.tests.vertex_server"]
         self._command += ["--folder", str(Path(folder).resolve()), "--storage", storage_url]
+        self._command += ["--installs"] if installs else []
 
     def __enter__(self) -> "VertexServer":
         self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -132,8 +133,8 @@ class VertexServer:
 class _Service:
     """What the server keeps: jobs, schedules, faults and requests."""
 
-    def __init__(self, folder: Path, storage_url: str):
-        self.folder = folder.resolve()
+    def __init__(self, folder: Path, storage_url: str, installs: bool):
+        self.folder, self.installs = folder.resolve(), installs
         self._storage_url = storage_url
         options = {"api_endpoint": storage_url}
         self.client = storage.Client(project="any", credentials=AnonymousCredentials(), client_options=options)
@@ -473,12 +474,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--folder", type=Path, required=True, help="where the jobs run")
     parser.add_argument("--storage", required=True, help="URL of the Cloud Storage emulator")
+    parser.add_argument("--installs", action="store_true", help="run whole commands, without a network")
     arguments = parser.parse_args()
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # for the tasks
     os.environ |= {"STORAGE_EMULATOR_HOST": arguments.storage} | empty_wheels(arguments.folder / "wheels")
-    service = _Service(arguments.folder, arguments.storage)
+    service = _Service(arguments.folder, arguments.storage, arguments.installs)
     http = ThreadingHTTPServer(("127.0.0.1", arguments.port), type("Handler", (_Handler,), {"service": service}))
     service.url = f"http://127.0.0.1:{http.server_port}"
     print(service.url, flush=True)

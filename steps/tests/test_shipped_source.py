@@ -61,7 +61,7 @@ def test_imports_of_the_shipped_source_are_installed_by_the_step(step):
 
 @each_step
 def test_step_names_its_image_and_pins_its_packages(step):
-    assert container(step).image == "python:3.11"
+    assert container(step).image == "python:3.11-slim"
     pip = next(part for part in container(step).command if "pip install" in part)
     packages = [word.strip("'") for word in pip.split() if word.startswith("'") and "==" in word]
     assert packages
