@@ -408,7 +408,7 @@ class VertexEngine:
         Raises:
             RequestError: the service refused it or could not be reached, and no job was created.
         """
-        again = Again(self.service, former, self.job_id(run), _label(run.run_id))
+        again = Again(self.service, former, self.job_id(run), label(run.run_id))
         is_there = self._begin(again, run)
         progress.submitted(run)
         return self.follow(run, nodes, progress, is_new=True) if is_there else "running"
