@@ -100,7 +100,7 @@ class CustomJob:
 
     def entries(self) -> list[dict[str, Any]]:
         """Return the entries of its log, the oldest first."""
-        written = self.log.read_bytes()[self.begin : self.end] if self.log.exists() else b""
+        written = self.log.read_bytes()[self.begin : self.end].decode(errors="replace") if self.log.exists() else ""
         lines = [("service", "INFO", "Waiting for training program to start.")]
         # there a step's source is a file
         told = re.sub(
