@@ -157,7 +157,8 @@ def test_reason_is_what_the_step_raised_at_the_users_line(submit, tmp_path):
     assert done.status == 1
     error = only(done)["error"]
     assert error.splitlines()[:2] == ["ZeroDivisionError: division by zero", "in the step divide"]
-    assert re.search(r"\n  \S*:\d+ in divide: 1 / a$", error)
+    line = PIPELINE.splitlines().index("        1 / a") + 1
+    assert re.search(rf"\n  \S*p\.py:{line} in divide: 1 / a$", error)
     assert f"Error: divide failed: {error}\nLog: https://console.cloud.google.com/logs/query" in done.err
     assert "Tearing down" not in done.err
     assert "Traceback" in (done.folder / "logs" / "divide.log").read_text()
@@ -396,3 +397,17 @@ def test_iterations_are_numbered_by_their_names_or_their_beginning(names, number
     groups = vertex_tasks._Groups(details, {"for-loop-1"})
     assert groups.around(details[7]) == ([numbers[0]], ["for-loop-1", str(numbers[0]), "condition-1"])
     assert groups.around(details[8]) == ([numbers[1]], ["for-loop-1", str(numbers[1])])
+
+
+def test_task_that_waits_for_another_is_not_said_to_wait_for_a_machine():
+    spec = {"train": {"dependentTasks": ["split"]}, "split": {}}
+    tasks = vertex_tasks.JobTasks(SimpleNamespace(), [], None, None, None)
+    tasks.__dict__["_spec"] = spec
+    split, train = (
+        SimpleNamespace(task_name=name, parent_task_id=1, state=SimpleNamespace(name=state))
+        for name, state in (("split", "RUNNING"), ("train", "PENDING"))
+    )
+    assert not tasks._is_next(train, {2: split, 3: train})
+    split.state.name = "SUCCEEDED"
+    assert tasks._is_next(train, {2: split, 3: train})
+    assert not tasks._is_next(train, {3: train})
