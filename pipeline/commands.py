@@ -108,7 +108,7 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     place = draft.parameters.get("champion")
     if place and described.schema and not storage.is_object(place):
         checks.append(checking.make("champion", lambda: _champion(place, described.schema)))
-    return described, checks + engine.checks(spec, draft, request.source)
+    return described, checks + engine.checks(spec, draft, request.source, described)
 
 
 def _champion(place: str, schema: Schema) -> str:
