@@ -15,7 +15,7 @@ import yaml
 from google.api_core import exceptions as api
 
 from pipeline import RequestError, check, graph, runs, sources
-from pipeline.check import Check, make
+from pipeline.check import Check, Description, make
 from pipeline.engines import Progress, vertex_checks, vertex_schedules
 from pipeline.engines.interpreter import SUCCEEDED, Ended, Values
 from pipeline.engines.interpreter.results import addressed, of_dag, of_loop
@@ -116,13 +116,14 @@ class VertexEngine:
                 limit=math.inf,
             )
 
-    def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
+    def checks(self, spec: dict[str, Any], run: Run, source: Source, described: Description) -> list[Check]:
         """Check the names of the job, then what needs credentials and a network; see pipeline.engines.Engine."""
         names = (self.job_id(run), _display_name(run.identifier, run.pipeline), self.labels(run))
         return [
             make("names", lambda: check.of_names(*names)),
             Check("data", "passed", source.description),  # it was found, or there would be no source
-            *vertex_checks.online(self.service, registers=graph.registers(spec)),
+            *vertex_checks.of_data(source.uri, self.settings.service_account),
+            *vertex_checks.online(self.service, spec, n_classes=described.schema and len(described.schema.classes)),
         ]
 
     # a run
