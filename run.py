@@ -93,9 +93,6 @@ def run(
     encryption_key: Annotated[
         str | None, Flag(metavar="KEY", help="Key that what the job leaves is encrypted by.")
     ] = None,
-    spot: Annotated[
-        bool | None, Flag("--spot", help="Run the tasks on Spot machines: cheaper, may be taken away.")
-    ] = None,
     persistent_resource: Annotated[
         str | None, Flag(metavar="ID", help="Persistent resource whose machines run the tasks.")
     ] = None,
@@ -127,7 +124,6 @@ def run(
         reserved_ip_ranges=reserved_ip_ranges,
         psc_attachment=psc_attachment,
         encryption_key=encryption_key,
-        spot=spot,
         persistent_resource=persistent_resource,
         timeout=timeout,
     )

@@ -27,7 +27,7 @@ OF_RUNS = ("--no-wait", "--experiment", "--isolated")
 OF_SERVICE = ("--no-wait", "--experiment", "--service-account", "--timezone")
 REGISTERING = ("--register", "--deploy")
 OF_JOBS = ("--project", "--region", "--bucket")
-OF_SPECS = ("--fuse", "--parallelism", "--packages", "--index-url", "--base-image", "--spot", "--persistent-resource")
+OF_SPECS = ("--fuse", "--parallelism", "--packages", "--index-url", "--base-image", "--persistent-resource")
 OF_PLACES = ("--network", "--reserved-ip-ranges", "--psc-attachment", "--encryption-key", "--timeout")
 TABLE = (
     *(
@@ -91,7 +91,7 @@ TABLE = (
         "{} is for jobs of a service and has no effect on the local engine. Leave it out, or give --engine vertex.",
     ),
     Row(
-        ("--parallelism", "--packages", "--index-url", "--base-image", "--spot", "--persistent-resource", *OF_PLACES),
+        ("--parallelism", "--packages", "--index-url", "--base-image", "--persistent-resource", *OF_PLACES),
         "engine local",
         "{} is for jobs of a service and has no effect on the local engine. Leave it out, or give --engine vertex.",
     ),

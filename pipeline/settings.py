@@ -165,7 +165,6 @@ class Settings(BaseSettings):
     reserved_ip_ranges: Annotated[str, RANGES] | None = None
     psc_attachment: Annotated[str, ATTACHMENT] | None = None
     encryption_key: Annotated[str, KEY] | None = None
-    spot: bool = False
     persistent_resource: Annotated[str, RESOURCE] | None = None
     timeout: Annotated[float, Field(gt=0, le=168, allow_inf_nan=False)] | None = None  # hours
     api_endpoint: Annotated[str, AfterValidator(_api_endpoint)] | None = None

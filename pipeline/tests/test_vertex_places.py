@@ -153,17 +153,8 @@ def test_what_cannot_be_known_of_a_place_is_not_checked(sent):
     assert "gcloud compute network-attachments describe att --region=us-central1" in attached
 
 
-@pytest.mark.parametrize("how", ["--no-wait", "--check", "--compile-only", "--schedule"])
-def test_spot_machines_which_no_pipeline_job_takes_are_refused(local_run, vertex, tmp_path, how):
-    value = {"--compile-only": (str(tmp_path / "spec.yaml"),), "--schedule": ("0 6 * * 1",)}.get(how, ())
-    asked = ("--identifier", "places", "--profile", "small", how, *value)
-    refused = local_run(*asked, "--spot")
-    assert refused.status == 2
-    assert "the tasks of a pipeline job cannot ask for Spot machines" in refused.err
-
-
 def test_no_version_of_a_pipeline_job_has_a_field_for_spot():
-    """Where this fails, --spot can be made to work: see pipeline.target."""
+    """Where this fails, Spot machines can be asked for, and there can be a flag for them."""
     for types in (aiplatform_v1, aiplatform_v1beta1):
         assert "strategy" in types.Scheduling.meta.fields  # of custom jobs
         for message in (types.PipelineJob, types.PipelineJob.RuntimeConfig):
