@@ -22,7 +22,7 @@ OF_JAVA = re.compile(r"[\w.]+Exception: code=(\w+), message=(.*?), cause=")
 QUOTA = re.compile(r"RESOURCE_EXHAUSTED|quota metrics? exceed", re.IGNORECASE)
 IMAGE = re.compile(r"pull(ing)? (the )?image|ImagePull|manifest unknown", re.IGNORECASE)
 INTERNAL = re.compile(r"internal error|code=INTERNAL|UNAVAILABLE|preempted", re.IGNORECASE)
-MEMORY = re.compile(r"low on memory|out[- ]of[- ]memory|OOMKilled", re.IGNORECASE)
+MEMORY = re.compile(r"low on memory|out[- ]of[- ]memory|OOMKilled|status of 137|SIGKILL", re.IGNORECASE)
 SOURCE = "ephemeral_component.py"  # the file that KFP's command writes a step's source to
 
 
@@ -49,7 +49,8 @@ class Failures:
             task.log = self.logs.address(custom_job)
             try:
                 lines = self.logs.worker(custom_job)
-                errors = [line for line in self.logs.errors(custom_job) if not EXITED.search(line)]
+                # what it says of the step's own end is the message, sometimes with the traceback
+                errors = [error for error in self.logs.errors(custom_job) if error and not EXITED.search(error)]
             except Exception as error:
                 refused = f"\nIts log is refused: {first_line(error)}\n{self._grant}"
         if lines:
@@ -57,7 +58,7 @@ class Failures:
         says, _, within = message.partition(TRACEBACK)
         found = OF_JAVA.search(says)
         says = f"{found[1]}: {found[2]}" if found else says.strip() or "it failed without a message"
-        told = [line for line in dict.fromkeys(errors) if line not in says]
+        told = [error for error in dict.fromkeys(error.splitlines()[0] for error in errors) if error not in says]
         task.advice = self._advice("\n".join([says, *told]), custom_job)
         reason = self._raised(lines, step) or (self._raised([TRACEBACK, *within.splitlines()], step) if within else "")
         if reason and not task.advice:

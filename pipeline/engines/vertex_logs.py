@@ -30,15 +30,24 @@ class Logs:
         Raises:
             Exception: what the service says, where it refuses the log.
         """
-        return self._lines(_query(custom_job, task_name=WORKER), MAX_PAGES)
+        query = _query(custom_job, task_name=WORKER)
+        lines: list[str] = []
+        token = ""
+        for _ in range(MAX_PAGES):
+            entries, token = self._page(query, token)
+            lines = [line for entry in reversed(entries) for line in _text(entry).splitlines()] + lines
+            if not token or any(line.strip() == TRACEBACK for line in lines):
+                break
+        return lines
 
     def errors(self, custom_job: str) -> list[str]:
-        """Return what the service itself has to say of a job that failed, such as that its memory ran out.
+        """Return the errors that the service itself has to tell of a job, such as that its memory ran out.
 
         Raises:
             Exception: what the service says, where it refuses the log.
         """
-        return self._lines(f"{_query(custom_job, task_name=SERVICE)} severity>=ERROR", 1)
+        entries, _ = self._page(f"{_query(custom_job, task_name=SERVICE)} severity>=ERROR", "")
+        return [_text(entry).strip() for entry in reversed(entries)]
 
     def newest(self, custom_job: str) -> datetime | None:
         """Return the time of the last entry of a job's log.
@@ -48,16 +57,6 @@ class Logs:
         """
         found = self._page(_query(custom_job), "", size=1, attempts=1)[0]
         return datetime.fromisoformat(found[0]["timestamp"].replace("Z", "+00:00")) if found else None
-
-    def _lines(self, query: str, pages: int) -> list[str]:
-        lines: list[str] = []
-        token = ""
-        for _ in range(pages):
-            entries, token = self._page(query, token)
-            lines = [line for entry in reversed(entries) for line in _text(entry).splitlines()] + lines
-            if not token or any(line.strip() == TRACEBACK for line in lines):
-                break
-        return lines
 
     def _page(
         self, query: str, token: str, size: int | None = None, attempts: int = 3

@@ -103,9 +103,7 @@ class CustomJob:
         written = self.log.read_bytes()[self.begin : self.end].decode(errors="replace") if self.log.exists() else ""
         lines = [("service", "INFO", "Waiting for training program to start.")]
         # there a step's source is a file
-        told = re.sub(
-            r'File "<(?!frozen)\w+>"', 'File "/tmp/tmp.P2xq/ephemeral_component.py"', written.decode(errors="replace")
-        )
+        told = re.sub(r'File "<(?!frozen)\w+>"', 'File "/tmp/tmp.P2xq/ephemeral_component.py"', written)
         lines += [(WORKER, "INFO", line) for line in told.splitlines() if line]
         if self.state in ENDED:
             status, reason = (0, "SUCCEEDED") if self.state == "SUCCEEDED" else (1, "SUBPROCESS_EXCEPTION")
