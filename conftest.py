@@ -107,6 +107,7 @@ def vertex(
     vertex_server.forget_all()
     yield vertex_server
     vertex_server.cancel_all()
+    storage.client.cache_clear()  # a test that follows has another
 
 
 @pytest.fixture(scope="session")

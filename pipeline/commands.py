@@ -113,7 +113,7 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     place = draft.parameters.get("champion")
     if place and described.schema and not storage.is_object(place):
         checks.append(checking.make("champion", lambda: _champion(place, described.schema)))
-    checks += engine.checks(spec, draft, request.source)
+    checks += engine.checks(spec, draft, request.source, described)
     if request.settings.chosen_engine()[0] != "local":
         from pipeline import wheelhouse
 

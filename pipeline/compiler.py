@@ -95,6 +95,8 @@ def compiled(
     spec = pipeline_spec_builder.modify_pipeline_spec_with_override(pipeline.pipeline_spec, None, defaults)
     if target.engine != "local":
         machines.set_machines(spec, target.profile)
+        if target.parallelism:
+            machines.limit_loops(spec, target.parallelism)
     if not target.caching:
         for task in machines.tasks(spec):
             task.caching_options.enable_cache = False

@@ -65,7 +65,7 @@ TABLE = (
         "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
     ),
     Row(
-        (*OF_PLACES, "--packages"),
+        (*OF_PLACES, "--packages", "--persistent-resource"),
         "--compile-only",
         "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
     ),

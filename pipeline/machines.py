@@ -30,6 +30,13 @@ def set_machines(spec: PipelineSpec, profile: str) -> None:
             policy.backoff_duration.seconds, policy.backoff_max_duration.seconds = 60, 3600
 
 
+def limit_loops(spec: PipelineSpec, parallelism: int) -> None:
+    """Let a loop run so many iterations at once, where the pipeline does not ask for a number itself."""
+    for task in tasks(spec):
+        if task.WhichOneof("iterator") and not task.iterator_policy.parallelism_limit:
+            task.iterator_policy.parallelism_limit = parallelism
+
+
 def tasks(spec: PipelineSpec) -> Iterator[PipelineTaskSpec]:
     """Yield the tasks of a spec, those in its loops and conditions among them."""
     for component in (spec.root, *spec.components.values()):

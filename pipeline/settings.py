@@ -1,5 +1,6 @@
 """What a run needs to know: flags over COVERTYPE_… variables over [tool.covertype] in pyproject.toml."""
 
+import difflib
 import os
 import re
 import tomllib
@@ -278,9 +279,10 @@ def _told(problem: Any, given: dict[str, Any]) -> str:
     """Say what is wrong with a setting, and where it was given: by a flag, a variable or the file."""
     key = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
+        nearest = ", ".join(difflib.get_close_matches(key[:80], Settings.model_fields, n=3, cutoff=0))
         return (
-            f"[tool.covertype] in pyproject.toml has {shortened(key)}, which is no setting.\n"
-            f"The settings are: {', '.join(Settings.model_fields)}."
+            f"[tool.covertype] in pyproject.toml has {shortened(key)}, which is no setting. Near it: {nearest}. "
+            "Each flag of run.py that takes a value is one."
         )
     name = re.sub("^(covertype|google_cloud)_", "", key.lower())
     variables = (f"COVERTYPE_{name.upper()}", f"GOOGLE_CLOUD_{name.upper()}")

@@ -49,19 +49,20 @@ def split(uri: str) -> tuple[str, str]:
 def find(uri: str) -> "list[Blob]":
     """Return the objects at a gs:// address in the order of their names: one, those of a glob, or all below a folder/.
 
-    In a folder, what other engines leave beside their files, as _SUCCESS, is left out.
+    They are those that a step finds where they are mounted: one that is named like a glob is itself, and * stands for
+    no /. In a folder, what other engines leave beside their files, as _SUCCESS, is left out.
     """
     bucket, pattern = split(uri)
     if uri.endswith("/"):
         below = client().list_blobs(bucket, prefix=pattern, retry=_retry())
         names = ((blob, blob.name.rpartition("/")[2]) for blob in below)
         return sorted((blob for blob, name in names if name and name[0] not in "_."), key=lambda blob: blob.name)
-    if not any(character in pattern for character in "*?["):
-        blob = client().bucket(bucket).get_blob(pattern, retry=_retry())
+    blob = client().bucket(bucket).get_blob(pattern, retry=_retry())
+    if blob or not any(character in pattern for character in "*?["):
         return [blob] if blob else []
     prefix = pattern[: min(pattern.find(character) for character in "*?[" if character in pattern)]
     blobs = client().list_blobs(bucket, prefix=prefix, retry=_retry())
-    named = (blob for blob in blobs if matches(blob.name.split("/"), pattern.split("/")))
+    named = (blob for blob in blobs if matches(blob.name.split("/"), pattern.split("/")) and blob.name[-1] != "/")
     return sorted(named, key=lambda blob: blob.name)
 
 

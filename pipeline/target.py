@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipeline import RequestError
 from pipeline.settings import Settings
 from steps.environment import BASE_IMAGE
 
@@ -21,7 +22,16 @@ class Target:
 
     @classmethod
     def of(cls, settings: Settings, profile: str, *, caching: bool = True) -> "Target":
-        """Return the target that the settings name."""
+        """Return the target that the settings name.
+
+        Raises:
+            RequestError: they ask for what no spec can say.
+        """
+        if settings.spot and settings.chosen_engine()[0] != "local":
+            raise RequestError(
+                "--spot: the tasks of a pipeline job cannot ask for Spot machines: the service has that for custom "
+                "jobs only.\nLeave it out, and spot under [tool.covertype] in pyproject.toml or COVERTYPE_SPOT, too."
+            )
         return cls(
             engine=settings.chosen_engine()[0],
             profile=profile,

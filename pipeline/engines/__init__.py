@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from pipeline.check import Check
+    from pipeline.check import Check, Description
     from pipeline.runs import Run, State, Task
     from pipeline.settings import Settings
     from pipeline.sources import Source
@@ -49,7 +49,7 @@ class Engine(Protocol):
     def place_model(self, folder: str, sha256: str) -> str:
         """Put the folder of a model of this SHA-256 where the first step can read it, and return its place."""
 
-    def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
+    def checks(self, spec: dict[str, Any], run: Run, source: Source, described: Description) -> list[Check]:
         """Make the checks of this engine's own: what it can run, credentials, names, what must exist."""
 
     def run(self, spec: Path, parameters: dict[str, Any], run: Run, progress: Progress) -> State:

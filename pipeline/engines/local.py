@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from pipeline import OWN_FOLDERS, ROOT, RequestError, arguments, ending, files, graph, sources
-from pipeline.check import Check, Failed, make
+from pipeline.check import Check, Description, Failed, make
 from pipeline.engines import Progress, isolated, keeper, warm, worker
 from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job, support
 from pipeline.engines.interpreter import run as run_graph
@@ -72,7 +72,7 @@ class LocalEngine:
         """Bring a model's folder of Cloud Storage to this machine; see pipeline.engines.Engine."""
         return sources.place_model(folder, sha256, None, self.settings.runs_dir / ".data")
 
-    def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
+    def checks(self, spec: dict[str, Any], run: Run, source: Source, described: Description) -> list[Check]:
         """Check what the tasks ask of this machine; see pipeline.engines.Engine."""
         return [make("this machine", lambda: _runs_here(spec))]
 
@@ -218,6 +218,7 @@ class Tasks(Hooks):
 
     def retrying(self, task: Task, error: str, seconds: float, left: int) -> None:
         self._run.forget(task.path)
+        task.retries, task.retried_for = task.retries + 1, error
         after = f" in {seconds:g} s" if seconds else ""
         self._progress.note(f"{task.title} failed and is tried again{after}, {left} more at most: {error}")
 

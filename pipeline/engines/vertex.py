@@ -15,7 +15,7 @@ import yaml
 from google.api_core import exceptions as api
 
 from pipeline import RequestError, check, graph, runs, sources
-from pipeline.check import Check, make
+from pipeline.check import Check, Description, make
 from pipeline.engines import Progress, vertex_checks, vertex_schedules
 from pipeline.engines.interpreter import SUCCEEDED, Ended, Values
 from pipeline.engines.interpreter.results import addressed, of_dag, of_loop
@@ -116,13 +116,14 @@ class VertexEngine:
                 limit=math.inf,
             )
 
-    def checks(self, spec: dict[str, Any], run: Run, source: Source) -> list[Check]:
+    def checks(self, spec: dict[str, Any], run: Run, source: Source, described: Description) -> list[Check]:
         """Check the names of the job, then what needs credentials and a network; see pipeline.engines.Engine."""
         names = (self.job_id(run), _display_name(run.identifier, run.pipeline), self.labels(run))
         return [
             make("names", lambda: check.of_names(*names)),
             Check("data", "passed", source.description),  # it was found, or there would be no source
-            *vertex_checks.online(self.service, registers=graph.registers(spec)),
+            *vertex_checks.of_data(source.uri, self.settings.service_account),
+            *vertex_checks.online(self.service, spec, n_classes=described.schema and len(described.schema.classes)),
         ]
 
     # a run
@@ -380,8 +381,17 @@ class VertexEngine:
         Raises:
             RequestError: there is no such job, the service cannot be asked, or nothing of the job may be cached.
         """
-        former = self._read(job, self.resource_name(job))
+        name = self.resource_name(job)
+        former = self._read(job, name)
         run, spec = self._record(job, former)
+        if own := runs.of_job(self.settings.runs_dir, name):  # which knows more of it than the labels
+            data = runs.Data(source=own.data.source, fingerprint=own.data.fingerprint)
+            run = runs.new(
+                self.settings.runs_dir,
+                **own.model_dump(include={"identifier", "pipeline", "engine", "profile", "parameters"}),
+                data=data,
+            )
+            run.git = own.git
         loaded = graph.parsed(spec)
         dags = [component.get("dag", {}) for component in (loaded["root"], *loaded.get("components", {}).values())]
         tasks = [task for dag in dags for task in dag.get("tasks", {}).values()]
@@ -399,7 +409,7 @@ class VertexEngine:
         Raises:
             RequestError: the service refused it or could not be reached, and no job was created.
         """
-        again = Again(self.service, former, self.job_id(run), self.labels(run)["run_id"])
+        again = Again(self.service, former, self.job_id(run), label(run.run_id))
         is_there = self._begin(again, run)
         progress.submitted(run)
         return self.follow(run, nodes, progress, is_new=True) if is_there else "running"
@@ -435,10 +445,9 @@ class VertexEngine:
             parameters=parameters,
             data=runs.Data(source=data.get("source", ""), fingerprint=data.get("fingerprint", "")),
         )
-        commit = labels.get("git_commit", "unknown")  # of the checkout that it was submitted from
-        run.git = runs.Git(commit=None, dirty=None)
-        if commit != "unknown":
-            run.git = runs.Git(commit=commit, dirty=labels.get("git_dirty") == "true")
+        commit = labels.get("git_commit")  # of the checkout that it was submitted from
+        known = commit not in (None, "", "unknown")
+        run.git = runs.Git(commit=commit if known else None, dirty=labels.get("git_dirty") == "true" if known else None)
         return run, spec
 
     def _get(self, name: str, read: Callable[[Any], Any] = lambda job: job, attempts: int = 5) -> Any:

@@ -46,7 +46,7 @@ class Logs:
         Raises:
             Exception: what the service says, where it refuses the log.
         """
-        found = self._page(_query(custom_job), "", size=1)[0]
+        found = self._page(_query(custom_job), "", size=1, attempts=1)[0]
         return datetime.fromisoformat(found[0]["timestamp"].replace("Z", "+00:00")) if found else None
 
     def _lines(self, query: str, pages: int) -> list[str]:
@@ -59,7 +59,9 @@ class Logs:
                 break
         return lines
 
-    def _page(self, query: str, token: str, size: int = PAGE) -> tuple[list[dict[str, Any]], str]:
+    def _page(
+        self, query: str, token: str, size: int | None = None, attempts: int = 3
+    ) -> tuple[list[dict[str, Any]], str]:
         """Return some entries, the newest first, and what the next page is asked for by, "" for none."""
         settings = self._service.settings
         base = settings.api_endpoint if self._service.is_local else "https://logging.googleapis.com"
@@ -67,7 +69,7 @@ class Logs:
             "resourceNames": [f"projects/{settings.project}"],
             "filter": query,
             "orderBy": "timestamp desc",
-            "pageSize": size,
+            "pageSize": size or PAGE,
         } | ({"pageToken": token} if token else {})
 
         def ask() -> Any:
@@ -80,7 +82,7 @@ class Logs:
             return [dict(entry) for entry in answer.get("entries", [])], answer.get("nextPageToken", "")
 
         try:
-            return self._service.retried("read the log of the task", ask, read=read, attempts=3)
+            return self._service.retried("read the log of the task", ask, read=read, attempts=attempts)
         except Exception as error:  # what it would have told is not needed to go on
             if getattr(getattr(error, "response", None), "status_code", None) == 403:
                 raise

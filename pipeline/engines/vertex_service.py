@@ -169,8 +169,8 @@ class Service:
         if status == 401:
             return f"{line}\nLog in: {LOGIN}"
         if "permission to act as service" in line:  # which comes as a 400
-            account = self.settings.service_account or "the account of the job"
-            return f"{line}\n{may_act_as(account)}"
+            named = re.search(r"[\w.-]+@[\w.-]+\w", line)
+            return f"{line}\n{may_act_as(named[0] if named else self.settings.service_account or 'ACCOUNT')}"
         if status == 403:
             return f"{line}\n{forbidden(self.settings.project)}\nOr log in as someone else: {LOGIN}"
         if may_pass(error) and not _is_unreadable(error):

@@ -28,6 +28,7 @@ TASK_STATES: dict[str, State] = {
     "CANCELLED": "cancelled",
 }
 NOT_BEGUN = {"PENDING", "NOT_TRIGGERED"}
+ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELLED", "NOT_TRIGGERED"}
 
 
 @dataclass
@@ -77,7 +78,7 @@ class JobTasks:
                 followed = self._followed(task_id, detail, node, groups)
                 if followed.task.state == "running" and state != "running":
                     self._end(followed, detail, state, is_cached=name == "SKIPPED")
-            if name in ("PENDING", "RUNNING"):
+            if name == "RUNNING" or (name == "PENDING" and self._is_next(detail, details)):
                 self._watch.look(followed.task.title if followed else node.name, detail, main_job(detail))
 
     @cached_property
@@ -88,23 +89,33 @@ class JobTasks:
         return {}
 
     @cached_property
-    def _loops(self) -> set[str]:
-        """The names of the spec's loops."""
-        components = (self._spec.get("root", {}), *self._spec.get("components", {}).values())
-        dags = [component.get("dag", {}) for component in components]
-        tasks = [task for dag in dags for task in dag.get("tasks", {}).items()]
-        return {name for name, task in tasks if {"parameterIterator", "artifactIterator"} & {*task}}
-
-    @cached_property
     def _fusions(self) -> dict[str, graph.Fusion]:
         """What the fused tasks of the spec run, by their names."""
         return graph.fusions(self._spec) if self._spec else {}
 
+    @cached_property
+    def _of_spec(self) -> dict[str, dict[str, Any]]:
+        """The tasks and the groups of the spec by their names."""
+        components = (self._spec.get("root", {}), *self._spec.get("components", {}).values())
+        return {name: task for each in components for name, task in each.get("dag", {}).get("tasks", {}).items()}
+
+    @cached_property
+    def _loops(self) -> set[str]:
+        return {name for name, task in self._of_spec.items() if {"parameterIterator", "artifactIterator"} & {*task}}
+
+    def _is_next(self, detail: Any, details: dict[int, Any]) -> bool:
+        """Return whether all that a task depends on has ended, so that it waits for nothing but a machine."""
+        ended = {
+            other.task_name
+            for other in details.values()
+            if other.parent_task_id == detail.parent_task_id and state_of(other) in ENDED
+        }
+        return ended.issuperset(self._of_spec.get(detail.task_name, {}).get("dependentTasks", ()))
+
     def _followed(self, task_id: int, detail: Any, node: graph.Node, groups: "_Groups") -> _Followed:
         """Return a task that has started, with what is known by now; of one that has ended nothing changes."""
         followed, is_new = self._tasks.get(task_id), task_id not in self._tasks
-        if followed is None:
-            followed = self._tasks[task_id] = _Followed(Task(name=node.name), node)
+        followed = followed or _Followed(Task(name=node.name), node)
         task = followed.task
         if task.state != "running":
             return followed
@@ -120,6 +131,7 @@ class JobTasks:
         is_unsettled = node.in_loop and task.item is None
         task.ambiguous = bool(alike) or is_unsettled or len(numbers) > 1 or self._n_places[node.name] > 1
         if is_new:
+            self._tasks[task_id] = followed
             self._run.start(task)
         if not followed.is_told and not (is_new and is_unsettled):  # its inputs may come a look later
             followed.is_told = True
@@ -129,10 +141,13 @@ class JobTasks:
 
     def _tell_retries(self, followed: _Followed, detail: Any) -> None:
         failed = failed_jobs(detail)
-        reasons = [status.error.message for status in detail.pipeline_task_status if status.error.message]
-        reasons = reasons[:-1] if state_of(detail) == "FAILED" else reasons  # the last is final
-        number = max(len(failed), len(reasons))
-        task = followed.task
+        # the error of a state that is not final is one that the system tries again for
+        reasons = [
+            status.error.message
+            for status in detail.pipeline_task_status
+            if status.error.message and state_of(status) != "FAILED"
+        ]
+        number, task = len(failed) or len(reasons), followed.task
         if number <= task.retries:
             return
         task.retries = number

@@ -1,5 +1,6 @@
 """A job or a task that does not get on is told, once, with what to look at."""
 
+import contextlib
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,8 @@ from pipeline.engines.vertex_service import Service, state_of
 
 WAITING = 300.0  # seconds without a machine
 SILENT = 1800.0  # seconds without a line in the log
-PAUSE = 60.0  # seconds between two questions about a task
+PAUSE = 60.0  # seconds between two questions about the job of a task
+LOG_PAUSE = 600.0  # and about its log: Cloud Logging takes 60 a minute
 
 
 class Watch:
@@ -20,7 +22,7 @@ class Watch:
     def __init__(self, service: Service, logs: Logs, progress: Progress):
         self._service, self._logs, self._progress = service, logs, progress
         self._told: set[tuple[int, str]] = set()
-        self._asked: dict[int, float] = {}  # when a task was last asked after
+        self._asked: dict[tuple[int, str], float] = {}  # when a task was last asked after
         self._runs: set[str] = set()  # custom jobs that have a machine
         self._has_told_quota = False
 
@@ -44,20 +46,25 @@ class Watch:
         if not custom_job:
             self._waits(title, detail.task_id, since, "")
             return
-        if time.monotonic() - self._asked.get(detail.task_id, -PAUSE) < PAUSE:
-            return
-        self._asked[detail.task_id] = time.monotonic()
-        try:
-            if custom_job not in self._runs and not self._has_begun(custom_job):
-                self._waits(title, detail.task_id, since, custom_job)
-                return
-            self._runs.add(custom_job)
-            newest = self._logs.newest(custom_job)
-        except Exception:  # it may be neither allowed nor answered
-            return
-        if newest and _is_past(newest, SILENT):
-            look = f"Look at its log: {self._logs.address(custom_job)}"
-            self._tell(detail.task_id, "silent", f"{title} has logged nothing since {_clock(newest)}. {look}")
+        with contextlib.suppress(Exception):  # it may be neither allowed nor answered
+            if custom_job not in self._runs and self._is_due(detail.task_id, "job", PAUSE):
+                if not self._has_begun(custom_job):
+                    self._waits(title, detail.task_id, since, custom_job)
+                    return
+                self._runs.add(custom_job)
+            if custom_job in self._runs and self._is_due(detail.task_id, "log", LOG_PAUSE):
+                newest = self._logs.newest(custom_job)
+                if newest and _is_past(newest, SILENT):
+                    look = f"Look at its log: {self._logs.address(custom_job)}"
+                    self._tell(detail.task_id, "log", f"{title} has logged nothing since {_clock(newest)}. {look}")
+
+    def _is_due(self, task_id: int, what: str, pause: float) -> bool:
+        """Return whether to ask for something again, and remember that it was."""
+        now = time.monotonic()
+        if now - self._asked.get((task_id, what), -pause) < pause:
+            return False
+        self._asked[task_id, what] = now
+        return True
 
     def _has_begun(self, custom_job: str) -> bool:
         address = f"{self._service.settings.address_of_vertex}/v1/{custom_job}"
@@ -79,7 +86,7 @@ class Watch:
         told = f"{title}: waiting for a machine since {_clock(since)}."
         if custom_job:
             place = f"locations/{settings.region}/training/{custom_job.rpartition('/')[2]}?project={settings.project}"
-            told += f" Its job: https://console.cloud.google.com/vertex-ai/{place}"
+            told += f" Its job: https://console.cloud.google.com/agent-platform/{place}"
         if (task_id, "waits") not in self._told and not self._has_told_quota:
             self._has_told_quota = True
             told += f"\nThe project's quota: {quotas(settings.project)}"

@@ -61,7 +61,7 @@ def test_plain_http_is_for_addresses_of_this_machine_only():
 
 def test_unknown_name_in_the_file_is_told(table):
     table('lable = "kind"')
-    with pytest.raises(RequestError, match=r"has 'lable', which is no setting\.\nThe settings are: identifier"):
+    with pytest.raises(RequestError, match=r"has 'lable', which is no setting\. Near it: label, "):
         settings.settle(identifier="x")
 
 

@@ -388,6 +388,7 @@ def test_check_prints_a_line_for_each_and_submits_nothing(submit, jobs, tmp_path
         "api": "passed",
         "bucket trees": "passed",
         "service account": "not checked",
+        "quota": "not checked",
     }
     assert jobs() == []
     assert not (tmp_path / "runs" / "trees").exists()
@@ -499,7 +500,7 @@ class TestChecksWithCredentials:
         [("EUROPE-WEST4", "passed"), ("EU", "passed"), ("US", "failed"), ("US-CENTRAL1", "failed")],
     )
     def test_bucket_lies_in_the_region(self, service, monkeypatch, location, state):
-        bucket = SimpleNamespace(location=location)
+        bucket = SimpleNamespace(location=location, data_locations=None)
         client = SimpleNamespace(get_bucket=lambda name, retry: bucket)
         monkeypatch.setattr(storage, "client", lambda project: client)
         made = make("bucket", lambda: vertex_checks.bucket(service))
@@ -515,7 +516,7 @@ class TestChecksWithCredentials:
         ],
     )
     def test_service_account_may_be_used(self, service, monkeypatch, granted, state, detail):
-        reply = SimpleNamespace(ok=True, json=lambda: {"permissions": granted})
+        reply = SimpleNamespace(raise_for_status=lambda: None, json=lambda: {"permissions": granted})
         session = SimpleNamespace(post=lambda url, json, timeout: reply)
         monkeypatch.setattr(Service, "session", session)
         made = make("service account", lambda: vertex_checks.service_account(service))

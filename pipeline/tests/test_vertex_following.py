@@ -11,7 +11,7 @@ from google.cloud import aiplatform
 from google.cloud.aiplatform_v1.types import CustomJob, ListPipelineJobsResponse, PipelineJob
 from google.protobuf import json_format
 
-from pipeline import __main__, files
+from pipeline import __main__
 from pipeline.engines import vertex_logs, vertex_tasks, vertex_waiting
 from pipeline.engines.vertex_failures import raised
 
@@ -157,7 +157,8 @@ def test_reason_is_what_the_step_raised_at_the_users_line(submit, tmp_path):
     assert done.status == 1
     error = only(done)["error"]
     assert error.splitlines()[:2] == ["ZeroDivisionError: division by zero", "in the step divide"]
-    assert re.search(r"\n  \S*:\d+ in divide: 1 / a$", error)
+    line = PIPELINE.splitlines().index("        1 / a") + 1
+    assert re.search(rf"\n  \S*p\.py:{line} in divide: 1 / a$", error)
     assert f"Error: divide failed: {error}\nLog: https://console.cloud.google.com/logs/query" in done.err
     assert "Tearing down" not in done.err
     assert "Traceback" in (done.folder / "logs" / "divide.log").read_text()
@@ -230,7 +231,7 @@ def test_timeout_of_a_job_that_is_not_followed_is_said_to_have_no_effect(submit,
 
 
 def test_task_that_waits_for_a_machine_or_is_silent_is_told_once(submit, vertex, monkeypatch):
-    for name in ("WAITING", "SILENT", "PAUSE"):
+    for name in ("WAITING", "SILENT", "PAUSE", "LOG_PAUSE"):
         monkeypatch.setattr(vertex_waiting, name, 0.0)
     vertex.play("waits 0.5", "spell")
     done = submit("spelling", "--set", 'words=["a"]', "--no-cache")
@@ -255,10 +256,22 @@ def test_rerun_takes_over_what_has_succeeded_and_is_a_run_of_its_own(submit, tmp
     assert (former["status"], record["status"]) == ("failed", "succeeded")
     assert former["job"] != record["job"]
     assert record["job"].endswith(record["run_id"].lower())
-    assert record["parameters"] == former["parameters"]
-    assert record["git"] == former["git"]
-    assert files.text(first.parent / "pipeline.yaml")
-    assert __main__.main(["follow", record["job"]]) == 0
+    same = ("identifier", "pipeline", "profile", "parameters", "git")
+    assert [record[name] for name in same] == [former[name] for name in same]
+
+
+def test_rerun_of_a_job_of_elsewhere_is_recorded_by_its_labels(submit, vertex, tmp_path, monkeypatch, capsys):
+    done = submit("spelling", "--set", 'words=["a"]')
+    monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "other"))
+    assert __main__.main(["rerun", done.record["job"], "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["identifier"], record["pipeline"], record["git"]) == ("x", "p-spelling", done.record["git"])
+    assert [task["cached"] for task in record["tasks"]] == [True]
+    labels = dict.fromkeys(("identifier", "pipeline", "profile", "run_id", "git_commit"), "")
+    vertex.fail("GET", "/pipelineJobs/", 200, merge={"labels": labels})
+    assert __main__.main(["rerun", done.record["job"], "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["identifier"], record["pipeline"], record["profile"]) == ("elsewhere", "elsewhere", None)
 
 
 @pytest.mark.parametrize(
@@ -384,3 +397,17 @@ def test_iterations_are_numbered_by_their_names_or_their_beginning(names, number
     groups = vertex_tasks._Groups(details, {"for-loop-1"})
     assert groups.around(details[7]) == ([numbers[0]], ["for-loop-1", str(numbers[0]), "condition-1"])
     assert groups.around(details[8]) == ([numbers[1]], ["for-loop-1", str(numbers[1])])
+
+
+def test_task_that_waits_for_another_is_not_said_to_wait_for_a_machine():
+    spec = {"train": {"dependentTasks": ["split"]}, "split": {}}
+    tasks = vertex_tasks.JobTasks(SimpleNamespace(), [], None, None, None)
+    tasks.__dict__["_spec"] = spec
+    split, train = (
+        SimpleNamespace(task_name=name, parent_task_id=1, state=SimpleNamespace(name=state))
+        for name, state in (("split", "RUNNING"), ("train", "PENDING"))
+    )
+    assert not tasks._is_next(train, {2: split, 3: train})
+    split.state.name = "SUCCEEDED"
+    assert tasks._is_next(train, {2: split, 3: train})
+    assert not tasks._is_next(train, {3: train})

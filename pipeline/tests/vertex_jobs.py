@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -100,9 +100,13 @@ class CustomJob:
 
     def entries(self) -> list[dict[str, Any]]:
         """Return the entries of its log, the oldest first."""
-        written = self.log.read_bytes()[self.begin : self.end] if self.log.exists() else b""
+        written = self.log.read_bytes()[self.begin : self.end].decode(errors="replace") if self.log.exists() else ""
         lines = [("service", "INFO", "Waiting for training program to start.")]
-        lines += [(WORKER, "INFO", line) for line in written.decode(errors="replace").splitlines() if line]
+        # there a step's source is a file
+        told = re.sub(
+            r'File "<(?!frozen)\w+>"', 'File "/tmp/tmp.P2xq/ephemeral_component.py"', written.decode(errors="replace")
+        )
+        lines += [(WORKER, "INFO", line) for line in told.splitlines() if line]
         if self.state in ENDED:
             status, reason = (0, "SUCCEEDED") if self.state == "SUCCEEDED" else (1, "SUBPROCESS_EXCEPTION")
             lines.append((WORKER, "INFO", f"Task completed. Exit code ({status}). Exit reason ({reason})"))
@@ -354,7 +358,8 @@ class PlayedJob(Tasks):
     def _process(self, work: Any, command: Command) -> tuple[int, str]:
         """Run a task, one of Google's own operators with its own code."""
         if command.step not in self._google:
-            return (self._installed if self._service.installs else super()._process)(work, command)
+            play = self._installed if self._service.installs else super()._process
+            return play(replace(work, origins={}), command)  # the service knows nothing of the files of this checkout
         given = json.loads(json.dumps(command.executor_input))
         for listed in given["inputs"].get("artifacts", {}).values():
             for artifact in listed["artifacts"]:
@@ -469,6 +474,7 @@ class PlayedJob(Tasks):
             if place and detail["state"] == "RUNNING":
                 states = {inner["state"] for inner in self._inside(detail)}
                 state = next((state for state in ("FAILED", "CANCELLED") if state in states), "SUCCEEDED")
+                state = "NOT_TRIGGERED" if states == {"NOT_TRIGGERED"} else state
                 self._end(detail, state, self._failures(detail))
 
     def _inside(self, detail: dict[str, Any]) -> list[dict[str, Any]]:
