@@ -17,7 +17,7 @@ from pipeline.check import Check, Failed, NotChecked, make
 from pipeline.engines.vertex_service import Service, first_line
 from pipeline.packages import PLATFORM, Asked, Wheels, root, wheels_of
 from pipeline.settings import Settings
-from steps.serving.wheels import download
+from steps.serving.wheels import SAID, download
 
 WHOLE = "wheels.json"  # lists them, and is sent last
 STEP_BY_STEP = 10  # wheels that are sent between two lines of what is done
@@ -25,8 +25,12 @@ STEP_BY_STEP = 10  # wheels that are sent between two lines of what is done
 
 def checks(settings: Settings, spec: dict[str, Any]) -> list[Check]:
     """Check that the index answers, and that the wheels are in the bucket or can be collected; collect none."""
-    made = [make("index", lambda: _index(settings, spec))] if settings.index_url else []
-    return made + ([make("wheels", lambda: _checked(settings, spec))] if settings.packages == "bucket" else [])
+    made = {
+        "git": any(_of_git(container) for container in graph.containers(spec).values()) and _git,
+        "index": settings.index_url and _index,
+        "wheels": settings.packages == "bucket" and _checked,
+    }
+    return [make(name, lambda check=check: check(settings, spec)) for name, check in made.items() if check]
 
 
 def placed(settings: Settings, spec: dict[str, Any], tell: Callable[[str], None]) -> None:
@@ -54,6 +58,23 @@ def placed(settings: Settings, spec: dict[str, Any], tell: Callable[[str], None]
                     tell(f"Wheels {_amount(there)}, are uploaded")
                     _sent(service, Path(folder), each.place, there, tell)
             tell(f"Wheels {_amount(there)}, are in {each.place}")
+
+
+def _of_git(container: dict[str, Any]) -> list[str]:
+    return [each for each in graph.packages(container) if re.search(r"(^|@\s*)git\+", each)]
+
+
+def _git(_: Settings, spec: dict[str, Any]) -> str:
+    """Say which steps install from git, which the slim images of Python have not."""
+    containers = graph.containers(spec)
+    steps = {step: container["image"] for step, container in containers.items() if _of_git(container)}
+    for step, image in steps.items():
+        if re.search(r"(^|/)python:[\w.]+-slim", image):
+            raise Failed(
+                f"{step} installs {_of_git(containers[step])[0]}, and its image {image} has no git. "
+                "Name one that has as its base_image, such as python:3.11."
+            )
+    return f"{', '.join(steps)} install from it"
 
 
 def _index(settings: Settings, spec: dict[str, Any]) -> str:
@@ -136,7 +157,7 @@ def _pins(asked: Asked, options: tuple[str, ...], *, alone: bool) -> tuple[str, 
         errors="replace",
     )
     if done.returncode:
-        last = "\n".join(line.strip() for line in done.stderr.strip().splitlines()[:3])
+        last = " ".join(done.stderr.partition("\nhint:")[0].split())[-SAID:]  # it breaks lines as for a terminal
         raise RequestError(
             f"--packages bucket: the wheels of {', '.join(asked.requirements)} for Python {asked.python} on Linux "
             f"cannot be had. uv says:\n{last}"

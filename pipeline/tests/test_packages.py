@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import zipfile
 from functools import partial
@@ -13,11 +14,12 @@ from types import SimpleNamespace
 import pytest
 from kfp import dsl
 
-from pipeline import RequestError, compiler, graph, packages, storage, wheelhouse
+from pipeline import ROOT, RequestError, compiler, graph, packages, serving, storage, wheelhouse
 from pipeline.settings import settle
 from pipeline.target import Target
 from pipeline.tests.vertex_server import VertexServer
 from steps.environment import BASE_IMAGE, pinned
+from steps.promotion.folder import PACKAGES
 
 VERTEX = ("--engine", "vertex", "--identifier", "trees", "--data", "sample:300")
 MIRROR = "mirror.example/library/python:3.11-slim"
@@ -106,7 +108,7 @@ def test_a_local_run_has_neither():
 
 def wheel(folder, name, version="1.0", needs=(), kind="whl"):
     """Write the wheel of an empty package into the index, or what is no wheel."""
-    place = folder / "simple" / name.replace("_", "-")
+    place, name = folder / "simple" / re.sub("[_.]", "-", name), re.sub("[-.]", "_", name)
     place.mkdir(parents=True, exist_ok=True)
     if kind != "whl":
         (place / f"{name}-{version}.tar.gz").write_bytes(b"")
@@ -155,6 +157,7 @@ def full(index):
 
 
 OWN = f"{__file__}:own"
+PROMOTING = f"{ROOT}/pipeline/tests/promoting.py:promoting"
 KFP = f"kfp-{pinned('kfp')[0].partition('==')[2]}-py3-none-any.whl"
 
 
@@ -297,11 +300,52 @@ def test_bucket_that_cannot_be_asked_stops_no_check(vertex, monkeypatch):
     assert made.detail.startswith("the bucket cannot be asked: ")
 
 
-def test_registration_collects_the_wheels_of_the_server_too():
-    container = graph.containers(spec_of(own))["one"]
-    spec = {"deploymentSpec": {"executors": {"exec-package-model": {"container": container}}}}
-    (made,) = packages.wheels_of(spec, "gs://b/wheels")
-    assert any({*pinned("fastapi", "scikit-learn")} <= {*each.requirements} for each in made.asked)
+def test_registered_model_has_its_wheels_from_the_bucket(local_run, bucket, vertex, index):
+    pytest.importorskip("google_cloud_pipeline_components")
+    server = (*serving.server_packages(), *pinned(*PACKAGES))
+    for requirement in {*server, *pinned("google-auth", "kfp", "requests")}:
+        wheel(index.folder, *requirement.split("=="))
+    arguments = ("--engine", "vertex", "--identifier", "elms", "--pipeline", PROMOTING, "--register")
+    done = local_run(*arguments, "--packages", "bucket", "--index-url", index.url)
+    assert done.status == 0, done.err
+    collected = {name.rpartition("/")[2] for name in bucket()}
+    assert {"fastapi", "scikit-learn", "kfp"} <= {name.partition("-")[0].replace("_", "-") for name in collected}
+    sent = [blob.name for blob in storage.find("gs://trees/elms/") if "/package/wheels/" in blob.name]
+    assert sorted(name.rpartition("/")[2] for name in sent) == sorted(
+        f"{re.sub('[-.]', '_', requirement.split('==')[0])}-{requirement.split('==')[1]}-py3-none-any.whl"
+        for requirement in (*serving.server_packages(), *pinned("joblib"))  # which the model's folder names
+    )
+
+
+@dsl.component(base_image=BASE_IMAGE, packages_to_install=["own @ git+https://example.com/own@1"])
+def from_git() -> int:
+    return 1
+
+
+@dsl.pipeline(name="git")
+def of_git():
+    from_git()
+
+
+def test_step_that_installs_from_git_needs_an_image_with_it():
+    (made,) = wheelhouse.checks(settle(), spec_of(of_git))
+    assert (made.state, made.detail.partition(". ")[0]) == (
+        "failed",
+        "from-git installs own @ git+https://example.com/own@1, and its image python:3.11-slim has no git",
+    )
+    (made,) = wheelhouse.checks(settle(), spec_of(of_git, base_image="mirror.example/library/python:3.11"))
+    assert (made.state, made.detail) == ("passed", "from-git install from it")
+
+
+@pytest.mark.slow
+def test_every_install_line_of_a_step_asks_the_index_of_the_setting(full, tmp_path):
+    container = graph.containers(spec_of(own, index_url=full.url))["one"]
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment |= {"PATH": f"{tmp_path}/venv/bin:/usr/bin:/bin", "PIP_CONFIG_FILE": "/dev/null", "HOME": str(tmp_path)}
+    subprocess.run([*container["command"][:-4], "true"], env=environment, check=True)
+    asked = {path.split("/")[2] for path in full.asked if path.endswith("/")}
+    assert asked - {"pip"} == {"kfp", "needed", "small"}  # pip looks whether it is the newest itself
 
 
 def test_spec_for_elsewhere_is_told_of_no_wheels(local_run, vertex, tmp_path, monkeypatch):
