@@ -12,7 +12,7 @@ from google.auth import exceptions as auth
 
 from pipeline import RequestError, graph, quota, storage
 from pipeline.check import Check, Failed, NotChecked, make
-from pipeline.engines.vertex_service import LOGIN, Service, first_line, forbidden
+from pipeline.engines.vertex_service import LOGIN, Service, act_as, first_line, forbidden, quota_project
 from pipeline.settings import Settings
 
 # of Artifact Registry: LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/NAME, a project of a domain being DOMAIN/ID
@@ -27,8 +27,6 @@ DUAL_REGIONS = {
     "eur8": ("europe-west3", "europe-west6"),
     "nam4": ("us-central1", "us-east1"),
 }
-CONSUMER = "roles/serviceusage.serviceUsageConsumer"
-SET_QUOTA_PROJECT = "gcloud auth application-default set-quota-project"
 CPUS = "aiplatform.googleapis.com/custom_model_training_cpus"  # of N1 and E2
 
 
@@ -99,7 +97,7 @@ def api_is_on(service: Service) -> str:
         if "SERVICE_DISABLED" in str(error) or "has not been used" in str(error):
             command = f"gcloud services enable aiplatform.googleapis.com --project={project}"
             raise Failed(f"Vertex AI is off in project {project}. Turn it on: {command}") from None
-        raise Failed(_quota_project(error, project) or forbidden(project)) from None
+        raise Failed(quota_project(error, project) or forbidden(project)) from None
     except api.NotFound:
         raise Failed(f"there is no project {project!r} with region {region!r}. List: gcloud projects list") from None
     except api.BadRequest as error:
@@ -122,7 +120,7 @@ def bucket(service: Service) -> str:
     except api.NotFound:
         raise Failed(f"it does not exist. Make it: {create}") from None
     except api.Forbidden as error:
-        if told := _quota_project(error, project):
+        if told := quota_project(error, project):
             raise NotChecked(told) from None
         grant = f"gcloud storage buckets add-iam-policy-binding gs://{name} --member=user:YOU --role="
         raise Failed(f"you may not read it. Ask for: {grant}roles/storage.legacyBucketReader") from None
@@ -156,8 +154,7 @@ def service_account(service: Service) -> str:
         raise NotChecked(f"IAM cannot be asked: {_refused(error, service.settings.project, 'iam')}") from None
     if may_be_used:
         return f"{account} may be used"
-    grant = f"gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU"
-    raise Failed(f"you may not use {account}. Ask for: {grant} --role=roles/iam.serviceAccountUser")
+    raise Failed(f"you may not use {account}. {act_as(account)}")
 
 
 def cpus(service: Service, spec: dict[str, Any], n_classes: int | None) -> str:
@@ -351,26 +348,9 @@ def _status(error: Exception) -> int | None:
 def _refused(error: Exception, project: str, api_name: str) -> str:
     """Say why a service did not answer a question, and what lets it where that is known."""
     line = first_line(error)
-    if told := _quota_project(error, project):
+    if told := quota_project(error, project):
         return told
-    if "SERVICE_DISABLED" in _text(error) or "has not been used" in line:
+    if "SERVICE_DISABLED" in getattr(getattr(error, "response", None), "text", "") or "has not been used" in line:
         command = f"gcloud services enable {api_name}.googleapis.com --project={project}"
         return f"{api_name}.googleapis.com is off. Turn it on: {command}"
     return line
-
-
-def _quota_project(error: Exception, project: str) -> str:
-    """Return what to do where a user's own credentials name no project that pays for their calls, or one not theirs."""
-    text = _text(error)
-    if "USER_PROJECT_DENIED" in text or "serviceUsageConsumer" in text:
-        grant = f"gcloud projects add-iam-policy-binding {project} --member=user:YOU"
-        return f"you may not use project {project} for calls. Ask for: {grant} --role={CONSUMER}"
-    if "quota project" in text:
-        return f"your login names no quota project. Set it: {SET_QUOTA_PROJECT} {project}"
-    return ""
-
-
-def _text(error: Exception) -> str:
-    """Return all that a service said, its details too."""
-    response = getattr(error, "response", None)
-    return f"{error} {getattr(response, 'text', '')} {getattr(error, 'details', '')}"

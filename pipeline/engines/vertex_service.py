@@ -25,6 +25,8 @@ from pipeline import RequestError, console
 from pipeline.settings import Settings
 
 LOGIN = "gcloud auth application-default login"
+SET_QUOTA_PROJECT = "gcloud auth application-default set-quota-project"
+CONSUMER = "roles/serviceusage.serviceUsageConsumer"
 PASSING = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves: too many requests, a busy service
 TIME_LIMIT = 30.0  # of one call, in seconds; uploads have those of their parts
 PATIENCE = 5.0  # seconds without an answer, or of trying again, before the user is told
@@ -168,9 +170,11 @@ class Service:
             return f"there are no valid credentials. Log in: {LOGIN}"
         if status == 401:
             return f"{line}\nLog in: {LOGIN}"
+        if told := quota_project(error, self.settings.project):
+            return f"{line}\n{told[0].upper()}{told[1:]}"
         if "permission to act as service" in line:  # which comes as a 400
             named = re.search(r"[\w.-]+@[\w.-]+\w", line)
-            return f"{line}\n{may_act_as(named[0] if named else self.settings.service_account or 'ACCOUNT')}"
+            return f"{line}\n{act_as(named[0] if named else self.settings.service_account or 'ACCOUNT')}"
         if status == 403:
             return f"{line}\n{forbidden(self.settings.project)}\nOr log in as someone else: {LOGIN}"
         if may_pass(error) and not _is_unreadable(error):
@@ -298,9 +302,25 @@ def forbidden(project: str) -> str:
     )
 
 
-def may_act_as(account: str) -> str:
+def act_as(account: str) -> str:
+    """Return what to ask for where an account may not be used."""
     grant = f"gcloud iam service-accounts add-iam-policy-binding {account} --member=user:YOU"
     return f"Ask for the right to use it: {grant} --role=roles/iam.serviceAccountUser"
+
+
+def quota_project(error: BaseException, project: str) -> str:
+    """Return what to do where a user's own login names no project that pays for its calls, or one that is not theirs.
+
+    "" for every other error.
+    """
+    response = getattr(error, "response", None)
+    text = f"{error} {getattr(response, 'text', '')} {getattr(error, 'details', '')}"
+    if "USER_PROJECT_DENIED" in text or "serviceUsageConsumer" in text:
+        grant = f"gcloud projects add-iam-policy-binding {project} --member=user:YOU"
+        return f"you may not use project {project} for calls. Ask for: {grant} --role={CONSUMER}"
+    if "quota project" in text:
+        return f"your login names no quota project. Set it: {SET_QUOTA_PROJECT} {project}"
+    return ""
 
 
 def first_line(error: BaseException) -> str:

@@ -127,6 +127,33 @@ def test_bucket_that_cannot_be_asked_for_is_not_said_to_be_refused(service, monk
     assert "set-quota-project p" in made.detail
 
 
+def test_submission_as_an_account_that_is_not_ones_own_says_what_to_ask_for(vertex, local_run):
+    message = f"You do not have permission to act as service_account: {ACCOUNT}. (or it may not exist)."
+    vertex.fail("POST", "/pipelineJobs?", 400, message=message)
+    done = local_run("--identifier", "x", "--data", "sample:1400", "--service-account", ACCOUNT)
+    assert done.status == 2
+    assert f"Error: the submission failed: {message}\nAsk for the right to use it: gcloud iam service-acc" in done.err
+    assert f"add-iam-policy-binding {ACCOUNT} --member=user:YOU --role=roles/iam.serviceAccountUser" in done.err
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (NO_QUOTA_PROJECT, "Set it: gcloud auth application-default set-quota-project p"),
+        (NOT_MINE, "--member=user:YOU --role=roles/serviceusage.serviceUsageConsumer"),
+        ("Permission 'aiplatform.pipelineJobs.list' denied.", "--role=roles/aiplatform.user"),
+    ],
+)
+def test_refused_api_says_which_right_is_missing(service, monkeypatch, said, told):
+    def refuse(request):
+        raise api.Forbidden(said)
+
+    monkeypatch.setattr(Service, "jobs", SimpleNamespace(list_pipeline_jobs=refuse))
+    made = make("api", lambda: vertex_checks.api_is_on(service))
+    assert (made.state, told in made.detail) == ("failed", True), made.detail
+    assert told in service.explained(api.Forbidden(said))
+
+
 # quota
 
 
