@@ -402,7 +402,7 @@ def test_iterations_are_numbered_by_their_names_or_their_beginning(names, number
 def test_task_that_waits_for_another_is_not_said_to_wait_for_a_machine():
     spec = {"train": {"dependentTasks": ["split"]}, "split": {}}
     tasks = vertex_tasks.JobTasks(SimpleNamespace(), [], None, None, None)
-    tasks.__dict__["_spec"] = spec
+    tasks.__dict__["_of_spec"] = spec
     split, train = (
         SimpleNamespace(task_name=name, parent_task_id=1, state=SimpleNamespace(name=state))
         for name, state in (("split", "RUNNING"), ("train", "PENDING"))
