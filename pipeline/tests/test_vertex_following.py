@@ -411,3 +411,16 @@ def test_task_that_waits_for_another_is_not_said_to_wait_for_a_machine():
     split.state.name = "SUCCEEDED"
     assert tasks._is_next(train, {2: split, 3: train})
     assert not tasks._is_next(train, {3: train})
+
+
+@pytest.mark.slow
+def test_training_comes_through_where_each_step_loses_its_machine(vertex, local_run):
+    steps = ("prepare-data", "split-data", "preprocess", "train-model", "combine-models", "evaluate-model")
+    for step in steps:
+        vertex.play("lost", step)
+    fast = ("--data", "sample:1400", "--set", "max_iter=3")
+    there = local_run("--identifier", "trees", *fast)
+    assert there.status == 0, there.err
+    assert {task["name"] for task in there.record["tasks"] if task["retries"]} == {*steps}
+    here = local_run("--identifier", "here", "--engine", "local", *fast)
+    assert there.record["metrics"] == here.record["metrics"]
