@@ -36,8 +36,8 @@ def answers_told(data: str, what: str = "--data") -> Iterator[None]:
 _ASK_FOR = {
     "gs": "Check the address and that you may read it: gcloud storage ls gs://BUCKET; log in with: gcloud auth "
     "application-default login",
-    "bq": "Check the name and that you may read it, by roles/bigquery.dataViewer: bq show PROJECT:DATASET.TABLE; log "
-    "in with: gcloud auth application-default login, and set-quota-project PROJECT in its place",
+    "bq": "Check the name and that you may read it: bq show PROJECT:DATASET.TABLE (roles/bigquery.dataViewer); log in "
+    "with: gcloud auth application-default login, and then: gcloud auth application-default set-quota-project PROJECT",
 }
 
 

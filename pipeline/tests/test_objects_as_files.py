@@ -54,7 +54,8 @@ def objects(storage_emulator, monkeypatch, tmp_path):
         (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
         if content:
             path.write_text(content)
-    return tmp_path
+    yield tmp_path
+    storage.client.cache_clear()
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
