@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline import ROOT, RequestError, StartedError, __main__, command_line, runs, started
+from pipeline import ROOT, RequestError, StartedError, __main__, command_line, runs, started, storage
 from pipeline.texts import printable, shortened, words
 
 FAST = ("--identifier", "x", "--data", "sample:50", "--set", "max_iter=2")
@@ -157,6 +157,8 @@ def test_what_lies_in_a_bucket_needs_credentials_and_says_so(verb, place, tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COVERTYPE_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    storage.client.cache_clear()
     (tmp_path / "rows.csv").write_text("a\n1\n")
     assert __main__.main([*verb, place]) == 2
     told = capsys.readouterr().err
