@@ -182,6 +182,7 @@ def cpus(service: Service, spec: dict[str, Any], n_classes: int | None) -> str:
             "look at the quota",
             lambda: _granted(service.session.get(f"{base}/v1beta1/projects/{project}/{metric}?view=FULL", timeout=30)),
             read=lambda reply: _limit(reply.json(), region),
+            attempts=2,  # what it would have told is not needed to go on
         )
     except Exception as error:
         reason = _refused(error, project, "serviceusage")
@@ -194,7 +195,7 @@ def cpus(service: Service, spec: dict[str, Any], n_classes: int | None) -> str:
         raise Failed(f"{needed}, and the quota in {region} is {limit}. {fewer}sk for more: {see}")
     if need.most > limit or need.loops:
         raise NotChecked(f"{needed}. The quota in {region} is {limit}")
-    return f"{needed}; the quota in {region} is {limit}"
+    return f"{needed}; the quota in {region} is {'unlimited' if limit == math.inf else limit}"
 
 
 def _limit(metric: dict[str, Any], region: str) -> float | None:

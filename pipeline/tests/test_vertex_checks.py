@@ -230,7 +230,7 @@ def metric(limit, region="europe-west4"):
     ("reply", "n_classes", "state", "detail"),
     [
         (metric("56"), 7, "passed", "the tasks need 56 CPUs at once; the quota in europe-west4 is 56"),
-        (metric("-1"), 7, "passed", "the quota in europe-west4 is inf"),
+        (metric("-1"), 7, "passed", "the quota in europe-west4 is unlimited"),
         (metric("42"), 7, "failed", "is 42. Give --parallelism 5, or a smaller --profile, or ask for more"),
         (metric(None), 7, "failed", "is 20. Give --parallelism 2, or"),
         (metric("4"), 7, "failed", "is 4. Ask for more: https://console.cloud.google.com/iam-admin/quotas?project=p"),
