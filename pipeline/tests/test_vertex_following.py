@@ -11,7 +11,7 @@ from google.cloud import aiplatform
 from google.cloud.aiplatform_v1.types import CustomJob, ListPipelineJobsResponse, PipelineJob
 from google.protobuf import json_format
 
-from pipeline import __main__
+from pipeline import __main__, compiler
 from pipeline.engines import vertex_logs, vertex_tasks, vertex_waiting
 from pipeline.engines.vertex_failures import raised
 
@@ -399,18 +399,18 @@ def test_iterations_are_numbered_by_their_names_or_their_beginning(names, number
     assert groups.around(details[8]) == ([numbers[1]], ["for-loop-1", str(numbers[1])])
 
 
-def test_task_that_waits_for_another_is_not_said_to_wait_for_a_machine():
-    spec = {"train": {"dependentTasks": ["split"]}, "split": {}}
-    tasks = vertex_tasks.JobTasks(SimpleNamespace(), [], None, None, None)
-    tasks.__dict__["_of_spec"] = spec
-    split, train = (
+def test_task_that_waits_for_another_is_not_said_to_wait_for_a_machine(tmp_path):
+    (tmp_path / "p.py").write_text(PIPELINE)
+    compiler.compile_pipeline(compiler.load(f"{tmp_path}/p.py:needing"), tmp_path / "pipeline.yaml")
+    tasks = vertex_tasks.JobTasks(SimpleNamespace(folder=tmp_path), [], None, None, None)
+    add, need = (
         SimpleNamespace(task_name=name, parent_task_id=1, state=SimpleNamespace(name=state))
-        for name, state in (("split", "RUNNING"), ("train", "PENDING"))
+        for name, state in (("add", "RUNNING"), ("need", "PENDING"))
     )
-    assert not tasks._is_next(train, {2: split, 3: train})
-    split.state.name = "SUCCEEDED"
-    assert tasks._is_next(train, {2: split, 3: train})
-    assert not tasks._is_next(train, {3: train})
+    assert not tasks._is_next(need, {2: add, 3: need})
+    add.state.name = "SUCCEEDED"
+    assert tasks._is_next(need, {2: add, 3: need})
+    assert not tasks._is_next(need, {3: need})
 
 
 @pytest.mark.slow
