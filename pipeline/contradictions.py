@@ -76,6 +76,11 @@ TABLE = (
     ),
     Row(OF_RUNS, "--check", "--check runs nothing, and {} has no effect on what it checks. Leave it out."),
     Row(
+        ("--timeout",),
+        "--schedule",
+        "--schedule runs nothing now, and nobody follows its jobs: {} has no effect. Leave it out.",
+    ),
+    Row(
         (*OF_RUNS, "--no-cache"),
         "--schedule",
         "--schedule runs nothing now, and its jobs read everything anew: {} has no effect. Leave it out.",
