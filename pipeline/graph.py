@@ -251,7 +251,7 @@ def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Iterator
         items = [key for key, value in inputs.items() if "-loop-item" in value.get("componentInputParameter", "")]
         display_name = task.get("taskInfo", {}).get("name", name)
         label = component["executorLabel"]
-        machine = _machine(executors.get(label, {}).get("container", {}).get("resources", {}))
+        machine = limits(executors.get(label, {}).get("container", {}).get("resources", {}))
         retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
         node = Node(
             name,
@@ -301,7 +301,7 @@ def fusions(spec: dict[str, Any]) -> dict[str, Fusion]:
     return {node.name: Fusion(plans_of_steps[node.step], repeated) for node in found if node.inside}
 
 
-def _machine(resources: dict[str, Any]) -> dict[str, str]:
+def limits(resources: dict[str, Any]) -> dict[str, str]:
     """Return the limits of a container as they are shown: as the pipeline has them, or by the parameter's name."""
     accelerator = resources.get("accelerator", {})
     kind = accelerator.get("resourceType") or accelerator.get("type", "")

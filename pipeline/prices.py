@@ -129,10 +129,10 @@ def _of_dag(
         component = spec["components"][task["componentRef"]["name"]]
         if "dag" in component:
             inner, chain = _of_dag(spec, component["dag"], types, {}, n_found, open_loops)
-            n_items, at_once = _n_items(task, known), _parallelism(task)
-            number = n_found or 1 if n_items is None else n_items
+            items, at_once = n_items(task, known), _parallelism(task)
+            number = n_found or 1 if items is None else items
             rounds = math.ceil(number / (at_once or number or 1))
-            if n_items is None and not n_found:
+            if items is None and not n_found:
                 open_loops |= dict.fromkeys(inner)
             inner, chain = {step: number * n for step, n in inner.items()}, rounds * chain
         else:
@@ -144,7 +144,7 @@ def _of_dag(
     return starts, max(chains.values())
 
 
-def _n_items(task: dict[str, Any], known: dict[str, Any]) -> int | None:
+def n_items(task: dict[str, Any], known: dict[str, Any]) -> int | None:
     """Return how many iterations a task has, one where it is no loop; None where it is not known before."""
     iterator = task.get("parameterIterator") or task.get("artifactIterator")
     if not iterator:

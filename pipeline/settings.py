@@ -76,8 +76,10 @@ def _index_url(value: str) -> str:
     url = urlsplit(value)
     if url.scheme not in ("http", "https") or not url.hostname or re.search(r"[\s'\"\\$`]", value):
         raise ValueError("expected the address of a package index, as https://HOST/simple")
-    if url.password:
-        raise ValueError("a password would stand in the spec and in every log; let the index know the tasks' account")
+    if url.username or url.password:
+        raise ValueError(
+            "a name or password would stand in the spec and in every log; let the index know the tasks' account"
+        )
     return value
 
 

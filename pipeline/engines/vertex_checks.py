@@ -30,7 +30,9 @@ DUAL_REGIONS = {
 CPUS = "aiplatform.googleapis.com/custom_model_training_cpus"  # of N1 and E2
 
 
-def online(service: Service, spec: dict[str, Any], *, n_classes: int | None = None) -> list[Check]:
+def online(
+    service: Service, spec: dict[str, Any], parameters: dict[str, Any], *, n_classes: int | None = None
+) -> list[Check]:
     """Check that there are credentials that work, and with them the API, the bucket, and what else the job asks for.
 
     Args:
@@ -40,7 +42,7 @@ def online(service: Service, spec: dict[str, Any], *, n_classes: int | None = No
     """
     made = make("credentials", lambda: _told(credentials, service))
     checks = {"api": api_is_on, f"bucket {service.settings.bucket}": bucket, "service account": service_account}
-    checks |= {"quota": lambda service: cpus(service, spec, n_classes)} | places(service.settings)
+    checks |= {"quota": lambda service: cpus(service, spec, parameters, n_classes)} | places(service.settings)
     if graph.registers(spec):
         checks |= {"registry": registry, "serving image": serving_image}
     if made.state == "failed":
@@ -157,18 +159,19 @@ def service_account(service: Service) -> str:
     raise Failed(f"you may not use {account}. {act_as(account)}")
 
 
-def cpus(service: Service, spec: dict[str, Any], n_classes: int | None) -> str:
+def cpus(service: Service, spec: dict[str, Any], parameters: dict[str, Any], n_classes: int | None) -> str:
     """Check that the project's quota of CPUs is enough for the tasks that run side by side.
 
     Args:
         service: The service.
         spec: The compiled spec.
+        parameters: Values of its parameters.
         n_classes: How many classes the table has; None where that is not known.
     """
     project, region = service.settings.project, service.settings.region
     if service.settings.persistent_resource:
         raise NotChecked("the tasks run on the machines of the persistent resource")
-    need = quota.at_once(spec, n_classes)
+    need = quota.at_once(spec, n_classes, parameters=parameters)
     needed = f"the tasks need {need.least} CPUs at once"
     if need.most > need.least:
         needed += f", up to {need.most} if the service takes e2-standard-4 for 2 CPUs"
@@ -190,7 +193,7 @@ def cpus(service: Service, spec: dict[str, Any], n_classes: int | None) -> str:
     if limit is None:
         raise NotChecked(f"{needed}. The service names no quota for {region}. See {see}")
     if need.least > limit:
-        fitting = [n for n in range(1, 101) if quota.at_once(spec, n_classes, n).most <= limit]
+        fitting = [n for n in range(1, 101) if quota.at_once(spec, n_classes, n, parameters).most <= limit]
         fewer = f"Give --parallelism {fitting[-1]}, or a smaller --profile, or a" if fitting else "A"
         raise Failed(f"{needed}, and the quota in {region} is {limit}. {fewer}sk for more: {see}")
     if need.most > limit or need.loops:
