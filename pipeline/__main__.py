@@ -8,11 +8,16 @@ if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.defau
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from pipeline import RequestError, command_line, started, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.runs import Run, State
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 RUN_NAMES = "its id or the beginning of it, latest or previous"
@@ -140,17 +145,13 @@ def follow(
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
 ) -> None:
     """Follow a job on Vertex AI to its end and record it here."""
-    from pipeline import console, engines, graph
+    from pipeline import console
 
     console.show_progress(not quiet)
     engine = _vertex(job, project, region, timeout)
     run = engine.recorded(job)
-    nodes = graph.nodes(graph.load(run.folder / "pipeline.yaml"))
-    console.show(f"Job    {run.url}\nRun    {console.near(run.folder)}")
-    with console.progress(run, nodes) as progress:
-        engines.record(lambda: engine.follow(run, nodes, progress), run, progress)
-    (console.show_json if as_json else console.show_result)(run)
-    raise typer.Exit(run.exit_status)
+    console.show(f"Job    {run.url}")
+    _recorded(run, engine.follow, as_json)
 
 
 @app.command()
@@ -163,18 +164,13 @@ def rerun(
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
 ) -> None:
     """Start a job on Vertex AI again: the tasks that succeeded come from the service's cache."""
-    from pipeline import console, engines, graph
+    from pipeline import console
 
     console.show_progress(not quiet)
     engine = _vertex(job, project, region, timeout)
     run, former = engine.recorded_again(job)
     with started():
-        nodes = graph.nodes(graph.load(run.folder / "pipeline.yaml"))
-        console.show(f"Run    {console.near(run.folder)}")
-        with console.progress(run, nodes) as progress:
-            engines.record(lambda: engine.run_again(former, run, nodes, progress), run, progress)
-        (console.show_json if as_json else console.show_result)(run)
-        raise typer.Exit(run.exit_status)
+        _recorded(run, partial(engine.run_again, former), as_json)
 
 
 @app.command()
@@ -239,6 +235,19 @@ def benchmark(
         typer.echo(texts.printable(f"Error: {error}"), err=True)
         raise typer.Exit(1) from None
     typer.echo(texts.printable(tables.markdown(found)))
+
+
+def _recorded(run: "Run", watch: "Callable[..., State]", as_json: bool) -> NoReturn:
+    """Watch a job to its end, record and show it, and end with its exit status."""
+    from pipeline import console, engines, graph
+    from pipeline.runs import SPEC
+
+    nodes = graph.nodes(graph.load(run.folder / SPEC))
+    console.show(f"Run    {console.near(run.folder)}")
+    with console.progress(run, nodes) as progress:
+        engines.record(lambda: watch(run, nodes, progress), run, progress)
+    (console.show_json if as_json else console.show_result)(run)
+    raise typer.Exit(run.exit_status)
 
 
 def _load(identifier: str, name: str):
