@@ -16,6 +16,7 @@ def folder(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("model"))
 
 
+@pytest.mark.slow
 def test_server_is_measured_at_a_rate_beside_the_model_and_with_many_clients(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "SECONDS_AT_RATE", 0.5)
     monkeypatch.setattr(serving, "N_LONG", 2)

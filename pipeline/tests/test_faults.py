@@ -61,6 +61,7 @@ def record_of(tmp_path):
     return json.loads(next((tmp_path / "runs" / "x").glob("2*/run.json")).read_text())
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_every_process_and_the_next_run_goes_on_from_there(started, tmp_path, local_run):
     process = started(r"train-model\[\d\] +started", *SLOW)
     children = descendants(process)

@@ -262,6 +262,7 @@ def test_job_is_called_by_what_a_service_takes(pipeline, short):
     assert loading.short_name(pipeline) == short
 
 
+@pytest.mark.slow
 def test_pipeline_of_a_file_runs_on_vertex_with_its_own_parameters_only(vertex, local_run, file):
     done = run(local_run, f"{file}:summing", "--engine", "vertex", "--set", "ids=4")
     assert done.status == 0, done.err

@@ -300,6 +300,7 @@ def test_bucket_that_cannot_be_asked_stops_no_check(vertex, monkeypatch):
     assert made.detail.startswith("the bucket cannot be asked: ")
 
 
+@pytest.mark.slow
 def test_registered_model_has_its_wheels_from_the_bucket(local_run, bucket, vertex, index):
     pytest.importorskip("google_cloud_pipeline_components")
     server = (*serving.server_packages(), *pinned(*PACKAGES))

@@ -67,6 +67,7 @@ def states(record):
     return {task["name"]: task["state"] for task in record["tasks"]}
 
 
+@pytest.mark.slow
 def test_each_promoted_model_is_the_next_version_with_all_traffic(run_own, there):
     first = run_own("--identifier", "maples", "--deploy", "vertex")
     assert first.status == 0, first.err

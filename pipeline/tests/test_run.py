@@ -72,6 +72,7 @@ def test_class_names_are_data_and_never_read_as_placeholders(local_run, tmp_path
         assert name in done.out
 
 
+@pytest.mark.slow
 def test_test_rows_that_were_trained_on_are_counted_and_told(local_run, rows, tmp_path):
     pd.concat([rows, rows.head(300)]).to_csv(tmp_path / "rows.csv", index=False)
     done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), *FAST)
