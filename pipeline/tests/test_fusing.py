@@ -363,7 +363,7 @@ def by_path(task):
 class TestOnTheService:
     @pytest.mark.slow
     def test_training_has_the_same_figures_and_history(self, vertex, local_run):
-        asked = ("--identifier", "elms", "--data", "sample:1500", "--set", "max_iter=20", "--no-cache")
+        asked = ("--identifier", "joined-elms", "--data", "sample:1500", "--set", "max_iter=20", "--no-cache")
         plain = local_run(*asked, "--engine", "local").record
         done = local_run(*asked, "--fuse")
         assert done.status == 0, done.err
@@ -374,18 +374,18 @@ class TestOnTheService:
         ]
         assert all(task["state"] == "succeeded" for task in done.record["tasks"])
         assert {*done.record["used"]["machines"].values()} == {"e2-standard-2"}
-        (job,) = [body for method, path, body in vertex.requests if method == "POST" and "elms-training" in path]
+        (job,) = [body for method, path, body in vertex.requests if method == "POST" and "joined-elms-training" in path]
         assert len(job["pipelineSpec"]["root"]["dag"]["tasks"]) == 3
-        assert __main__.main(["replay", "elms", "latest/train-model[2]"]) == 0
+        assert __main__.main(["replay", "joined-elms", "latest/train-model[2]"]) == 0
 
     def test_a_failed_step_is_named_and_runs_again_here(self, vertex, local_run, tmp_path, monkeypatch, capsys):
         (tmp_path / "own.py").write_text(OWN)
         monkeypatch.chdir(tmp_path)
-        done = local_run("--identifier", "birches", "--pipeline", "own.py:failing", "--fuse", "--no-cache")
+        done = local_run("--identifier", "joined-birches", "--pipeline", "own.py:failing", "--fuse", "--no-cache")
         assert done.status == 1
         assert states(done.record) == {"write": "succeeded", "refuse": "failed"}
         assert "refuse failed: 4 characters are too many" in done.err
-        assert __main__.main(["replay", "birches", "latest/refuse"]) == 1
+        assert __main__.main(["replay", "joined-birches", "latest/refuse"]) == 1
         assert "refuse failed: 4 characters are too many" in capsys.readouterr().err
 
 

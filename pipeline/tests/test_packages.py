@@ -306,12 +306,12 @@ def test_registered_model_has_its_wheels_from_the_bucket(local_run, bucket, vert
     server = (*serving.server_packages(), *pinned(*PACKAGES))
     for requirement in {*server, *pinned("google-auth", "kfp", "requests")}:
         wheel(index.folder, *requirement.split("=="))
-    arguments = ("--engine", "vertex", "--identifier", "elms", "--pipeline", PROMOTING, "--register")
+    arguments = ("--engine", "vertex", "--identifier", "junipers", "--pipeline", PROMOTING, "--register")
     done = local_run(*arguments, "--packages", "bucket", "--index-url", index.url)
     assert done.status == 0, done.err
     collected = {name.rpartition("/")[2] for name in bucket()}
     assert {"fastapi", "scikit-learn", "kfp"} <= {name.partition("-")[0].replace("_", "-") for name in collected}
-    sent = [blob.name for blob in storage.find("gs://trees/elms/") if "/package/wheels/" in blob.name]
+    sent = [blob.name for blob in storage.find("gs://trees/junipers/") if "/package/wheels/" in blob.name]
     assert sorted(name.rpartition("/")[2] for name in sent) == sorted(
         f"{re.sub('[-.]', '_', requirement.split('==')[0])}-{requirement.split('==')[1]}-py3-none-any.whl"
         for requirement in (*serving.server_packages(), *pinned("joblib"))  # which the model's folder names
