@@ -69,7 +69,7 @@ def run_steps(plan: dict, given: dict) -> tuple:
         for place, item in enumerate(items):
             for step in plan["steps"]:
                 task.run(step, place, _typed(item, loop["type"]))
-        task.collect(len(items))
+        task.collect()
     return tuple(task.returned(step, output) for step, output in plan["returns"])
 
 
@@ -131,7 +131,7 @@ class _Task:
             return self._collected[step]["parameters"].get(output, [])
         return self._ended[step]["parameters"].get(output)
 
-    def collect(self, n_items: int) -> None:
+    def collect(self) -> None:
         """Write down what there is of each iteration in the outputs that hold one of each."""
         for step in self._plan["steps"]:
             for output in step["outputs"]["artifacts"]:
