@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.base import ClassifierMixin
 from sklearn.feature_selection import f_classif
-from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 
 from steps.evaluation.measures import class_scores
@@ -57,7 +57,7 @@ def features_of_columns(pipeline: Pipeline, X: pd.DataFrame, features: pd.DataFr
 
 
 def column_importance(
-    classifier: OneVsRestClassifier,
+    classifier: ClassifierMixin,
     features: pd.DataFrame,
     codes: np.ndarray,
     columns: dict[str, list[str]],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -61,7 +62,7 @@ def evaluate(pipeline: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Evaluation:
     where it is recognised at a probability above one half. A class without rows has no part in the means.
 
     Args:
-        pipeline: Preprocessing and, last, a classifier of each class against the rest.
+        pipeline: Preprocessing and, last, a classifier: of each class against the rest, or of all at once.
         X: Raw test rows.
         y: Their true classes, shape (n_rows,).
     """
@@ -98,8 +99,10 @@ def evaluate(pipeline: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Evaluation:
     return Evaluation(pipeline, X, features, y, y_pred, codes, codes_pred, probabilities, per_class, figures, confusion)
 
 
-def class_scores(classifier: OneVsRestClassifier, features: pd.DataFrame) -> np.ndarray:
-    """Return of each row and class the probability to be of it, against the rest."""
+def class_scores(classifier: ClassifierMixin, features: pd.DataFrame) -> np.ndarray:
+    """Return of each row and class the probability to be of it: against the rest, where a model was trained so."""
+    if not isinstance(classifier, OneVsRestClassifier):
+        return classifier.predict_proba(features)
     scores = np.column_stack([of_class.predict_proba(features)[:, 1] for of_class in classifier.estimators_])
     # scikit-learn itself fits one model of two classes
     return np.hstack([1 - scores, scores]) if scores.shape[1] < len(classifier.classes_) else scores
