@@ -62,6 +62,7 @@ def _ensure_running() -> None:
     mark = keeper.mark()  # it settles where temporary files are
     modules = {
         warm_imports.MODULES: ",".join([WORKER, *sorted(_preloaded)]),
+        warm_imports.PLACES: "\n".join(sys.path),
         warm_imports.LOG: _log(),
         "OPENBLAS_NUM_THREADS": "1",  # each task says how many
     }

@@ -8,8 +8,9 @@ there is no memory for it.
 import importlib
 import os
 import re
+import sys
 
-MODULES, LOG = "COVERTYPE_WARM_IMPORTS", "COVERTYPE_WARM_LOG"
+MODULES, PLACES, LOG = "COVERTYPE_WARM_IMPORTS", "COVERTYPE_WARM_PATH", "COVERTYPE_WARM_LOG"
 
 if names := os.environ.pop(MODULES, ""):
     os.setsid()
@@ -17,6 +18,7 @@ if names := os.environ.pop(MODULES, ""):
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    sys.path[:] = os.environ.pop(PLACES).split("\n")  # not every Python's forkserver looks where its parent does
     for name in names.split(","):
         try:
             importlib.import_module(name)
