@@ -16,6 +16,7 @@ os.environ.setdefault("SKB_DATA_DIRECTORY", str(ROOT))
 # pipeline functions by name, as module:function, so that naming them imports none of them
 PIPELINES = {
     "training": "pipeline.training:training",
+    "search": "pipeline.search:search",
     "prediction": "pipeline.prediction:prediction",
     "champion": "pipeline.champion:champion",  # registers and deploys without a training
 }

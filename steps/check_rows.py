@@ -10,7 +10,7 @@ from steps.shipping import ships
 @ships("steps.tables", "steps.cells", "steps.prediction", "steps.model_folder", "steps.places")
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
+    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub", "xgboost-cpu"),
 )
 def check_rows(rows: Input[Dataset], used_model: Input[Model], notes: Output[Artifact]):
     """Check that rows have the columns that a model takes, of its kinds; missing ones and other kinds are refused.

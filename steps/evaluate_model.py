@@ -11,7 +11,9 @@ from steps.shipping import ships
 @ships("steps.evaluation")
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
+    packages_to_install=pinned(
+        "joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub", "xgboost-cpu"
+    ),
     additional_funcs=[sha256_of],
 )
 def evaluate_model(

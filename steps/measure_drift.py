@@ -20,7 +20,9 @@ from steps.shipping import ships
 )
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub"),
+    packages_to_install=pinned(
+        "joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub", "xgboost-cpu"
+    ),
 )
 def measure_drift(
     rows: Input[Dataset],

@@ -10,7 +10,9 @@ from steps.shipping import ships
 @ships("steps.promotion", "steps.champions", "steps.model_folder", "steps.places")
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("google-cloud-storage", "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
+    packages_to_install=pinned(
+        "google-cloud-storage", "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub", "xgboost-cpu"
+    ),
 )
 def promote_model(
     challenger: Input[Model],

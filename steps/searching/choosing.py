@@ -1,0 +1,144 @@
+"""Which candidates go on, and which are weighed together to one model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from steps.searching import budget
+from steps.searching.plan import Plan
+from steps.searching.rows import Rows
+from steps.searching.scoring import Scored, figures_of
+from steps.weighted_vote import divided
+
+STEPS = 30  # of the greedy choice: the weights are multiples of 1 over it at the finest
+EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the share of each class, that its probability is divided by
+WORTH = 0.05  # of the spread: what a further member or an exponent must add to the score
+
+SHORT_OF = 1.25  # a member whose rounds take so many times its seconds makes a few less
+ROWS_AFTER, SHARE_AFTER = 60_000, 0.1  # rows that evaluation predicts, and the share of the time that it may take
+
+
+@dataclass
+class Vote:
+    """Candidates, how often each votes, and the exponent of the class shares."""
+
+    counts: dict[str, int]
+    exponent: float
+    score: float  # on the validation rows
+    figures: dict[str, float]
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each, 1 together."""
+        total = sum(self.counts.values())
+        return {name: count / total for name, count in self.counts.items()}
+
+
+def best_first(scored: list[Scored], n: int) -> list[Scored]:
+    """Return so many candidates with the best scores; no learner has more than half of the places, if others are left.
+
+    Models of several kinds err differently, which is what a vote lives on.
+    """
+    ranked = sorted(scored, key=lambda one: (-one.score, one.name))
+    most, taken = max(1, -(-n // 2)), []
+    for one in ranked:
+        if len(taken) < n and sum(other.learner == one.learner for other in taken) < most:
+            taken.append(one)
+    taken += [one for one in ranked if one not in taken][: n - len(taken)]
+    return sorted(taken, key=lambda one: (-one.score, one.name))
+
+
+def choose_vote(
+    scored: list[Scored], codes: np.ndarray, shares: np.ndarray, metric: str, fits: Callable[[list[Scored]], bool]
+) -> Vote:
+    """Choose members greedily on the validation rows (Caruana et al., 2004), then the exponent of the class shares.
+
+    Args:
+        scored: The candidates, with their probabilities of the validation rows.
+        codes: Classes of these rows.
+        shares: Share of each class in the training rows.
+        metric: The figure to be large.
+        fits: Whether members keep to the limits of time and size together; of the best one alone it is not asked.
+    """
+    ranked = sorted(scored, key=lambda one: (-one.score, one.name))
+    possible = [one for one in ranked if fits([one])] or ranked[:1]
+    worth = WORTH * possible[0].spread
+    chosen, total = [possible[0]], possible[0].probabilities
+    score = _score(total, codes, metric)
+    best, best_score = [*chosen], score
+    for _ in range(STEPS - 1):
+        members = {one.name: one for one in chosen}
+        tries = [one for one in possible if fits([*({one.name: one} | members).values()])]
+        scores = [_score(total + one.probabilities, codes, metric) for one in tries]
+        if not scores:
+            break
+        taken = tries[int(np.argmax(scores))]
+        chosen.append(taken)
+        total, score = total + taken.probabilities, max(scores)
+        if score > best_score + worth:
+            best, best_score = [*chosen], score
+    total = sum(one.probabilities for one in best) / len(best)
+    exponent = 0.0
+    for tried in EXPONENTS:
+        score = _score(divided(total, shares**tried), codes, metric)
+        if score > best_score + worth:
+            exponent, best_score = tried, score
+    counts = {one.name: sum(other is one for other in best) for one in {id(one): one for one in best}.values()}
+    predicted = divided(total, shares**exponent).argmax(axis=1)
+    return Vote(counts, exponent, best_score, figures_of(codes, predicted, len(shares)))
+
+
+def _score(probabilities: np.ndarray, codes: np.ndarray, metric: str) -> float:
+    return figures_of(codes, probabilities.argmax(axis=1), probabilities.shape[1])[metric]
+
+
+def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -> dict[str, Any]:
+    """Return the members that are fitted again on all training rows, as JSON holds them.
+
+    Args:
+        scored: The candidates of the last rung.
+        plan: What that rung gave each of them.
+        rows: Which rows are validated.
+        max_megabytes: Most megabytes of the model.
+    """
+    n_rows = len(rows.codes)
+    growth = n_rows / scored[0].rows
+    spent = plan.spent + budget.taken([one.seconds for one in scored], plan.side_by_side)
+    seconds = budget.of_stage(2, plan.seconds, spent)
+    # a forest grows with its rows, the trees of boosting have so many leaves
+    size = {one.name: one.megabytes * (growth if one.learner == "ExtraTrees" else 1) for one in scored}
+
+    def fits(members: list[Scored]) -> bool:
+        for_each = budget.each(seconds, len(members), plan.side_by_side)
+        return (
+            sum(size[one.name] for one in members) <= max_megabytes
+            and all(one.fit_seconds * growth <= SHORT_OF * for_each for one in members)
+            and sum(one.row_seconds for one in members) * ROWS_AFTER <= SHARE_AFTER * plan.seconds
+        )
+
+    codes = rows.codes[rows.validated(plan.folds)]
+    vote = choose_vote(scored, codes, rows.shares(), plan.metric, fits)
+    for_each = budget.each(seconds, len(vote.counts), plan.side_by_side)
+    members = []
+    for one in scored:
+        if one.name in vote.counts:
+            needed = one.fit_seconds * growth
+            members.append(
+                {
+                    **plan.candidate(one.name),
+                    "weight": vote.weights[one.name],
+                    "rounds": max(1, min(one.rounds, int(one.rounds * max_megabytes / size[one.name]))),
+                    "rows": n_rows if needed <= SHORT_OF * for_each else max(1, int(n_rows * for_each / needed)),
+                    "seconds": for_each,
+                }
+            )
+    return {
+        "members": members,
+        "pairs": plan.pairs,
+        "exponent": vote.exponent,
+        "divisors": (rows.shares() ** vote.exponent).tolist(),
+        "score": vote.score,
+        "figures": vote.figures,
+    }

@@ -1,0 +1,59 @@
+"""How good a candidate is on rows that it has not seen, and the file that holds it."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+METRICS = ("mean", "accuracy", "macro_f1")
+RESAMPLES = 40
+
+
+@dataclass
+class Scored:
+    """A candidate and what was measured of it in a rung."""
+
+    name: str
+    learner: str
+    parameters: dict[str, Any]
+    rung: int
+    score: float
+    spread: float  # of the score, if other rows had been drawn for validation
+    accuracy: float
+    macro_f1: float
+    rows: int  # that it was fitted on, of each fold
+    rounds: int
+    seconds: float  # of the task
+    fit_seconds: float  # of one fit with these rounds
+    row_seconds: float  # of predicting a row
+    megabytes: float  # of the model, in a compressed file
+    probabilities: np.ndarray = field(repr=False, compare=False, default=None)  # of the validation rows, fold by fold
+
+    def write(self, path: str) -> None:
+        """Write it as a file of NumPy."""
+        facts = {name: value for name, value in asdict(self).items() if name != "probabilities"}
+        with open(path, "wb") as file:
+            np.savez_compressed(file, facts=json.dumps(facts), probabilities=self.probabilities.astype(np.float32))
+
+
+def read_scored(path: str) -> Scored:
+    """Read a candidate that was scored."""
+    with np.load(path, allow_pickle=False) as content:
+        return Scored(**json.loads(str(content["facts"])), probabilities=content["probabilities"].astype(np.float64))
+
+
+def figures_of(codes: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict[str, float]:
+    """Return accuracy, macro-F1 of the classes that have rows, and their mean."""
+    of_class = np.bincount(codes, minlength=n_classes)
+    hits = np.bincount(codes[codes == predicted], minlength=n_classes)
+    f1 = 2 * hits / np.maximum(of_class + np.bincount(predicted, minlength=n_classes), 1)
+    accuracy, macro_f1 = float(hits.sum() / len(codes)), float(f1[of_class > 0].mean())
+    return {"accuracy": accuracy, "macro_f1": macro_f1, "mean": (accuracy + macro_f1) / 2}
+
+
+def spread_of(codes: np.ndarray, predicted: np.ndarray, n_classes: int, metric: str, seed: int) -> float:
+    """Return the standard deviation of a figure over validation rows drawn again with replacement."""
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(len(codes), size=len(codes)) for _ in range(RESAMPLES))
+    return float(np.std([figures_of(codes[rows], predicted[rows], n_classes)[metric] for rows in drawn]))
