@@ -173,11 +173,11 @@ def packed_bytes(member: Pipeline, rounds: int) -> int:
     """Return about how many bytes a member of so many rounds takes in a compressed file."""
     learner = member[-1]
     if isinstance(learner, ExtraTreesClassifier):
-        return len(zlib.compress(pickle.dumps(learner.estimators_[0]), 3)) * rounds
+        return len(zlib.compress(pickle.dumps(learner.estimators_[0]), 1)) * rounds
     content = pickle.dumps(learner)
     middle = len(content) // 2
     sample = content[max(0, middle - SAMPLE_BYTES // 2) :][:SAMPLE_BYTES]
-    packed = len(content) * len(zlib.compress(sample, 3)) / len(sample)
+    packed = len(content) * len(zlib.compress(sample, 1)) / len(sample)
     made = rounds  # it may have gone on from those that count
     if isinstance(learner, HistGradientBoostingClassifier):
         made = learner.n_iter_

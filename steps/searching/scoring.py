@@ -27,6 +27,7 @@ class Scored:
     seconds: float  # of the task
     fit_seconds: float  # of one fit with these rounds
     row_seconds: float  # of predicting a row
+    slowness: float  # seconds of the task for each of its processor's: above 1 where others use the cores, too
     megabytes: float  # of the model, in a compressed file
     probabilities: np.ndarray = field(repr=False, compare=False, default=None)  # of the validation rows, fold by fold
 

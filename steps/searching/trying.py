@@ -34,7 +34,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
         rows: Which rows are validated, and the order of the others.
         seed: Seed of the learner.
     """
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     X, weights = read_features(path, roles)
     candidate = plan.candidate(name)
     grown: list[Grown] = []
@@ -71,6 +71,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
         fit_seconds=float(np.mean([one.seconds for one in grown])),
         row_seconds=row_seconds[-1],
         megabytes=packed_bytes(grown[-1].member, rounds) / 1e6,
+        slowness=(time.perf_counter() - started) / max(time.process_time() - cpu_started, 1e-3),
         seconds=time.perf_counter() - started,
         probabilities=probabilities,
     )
