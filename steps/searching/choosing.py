@@ -9,7 +9,7 @@ import numpy as np
 from steps.searching import budget
 from steps.searching.plan import Plan
 from steps.searching.rows import Rows
-from steps.searching.scoring import Scored, figures_of
+from steps.searching.scoring import Scored, figures_of, objective
 from steps.searching.spaces import ROUNDS
 from steps.weighted_vote import divided
 
@@ -69,12 +69,12 @@ def choose_vote(
     possible = [one for one in ranked if fits([one])] or ranked[:1]
     worth = WORTH * possible[0].spread
     chosen, total = [possible[0]], possible[0].probabilities
-    score = _score(total, codes, metric)
+    score = objective(total, codes, metric)
     best, best_score = [*chosen], score
     for _ in range(STEPS - 1):
         members = {one.name: one for one in chosen}
         tries = [one for one in possible if fits([*({one.name: one} | members).values()])]
-        scores = [_score(total + one.probabilities, codes, metric) for one in tries]
+        scores = [objective((total + one.probabilities) / (len(chosen) + 1), codes, metric) for one in tries]
         if not scores:
             break
         taken = tries[int(np.argmax(scores))]
@@ -85,16 +85,12 @@ def choose_vote(
     total = sum(one.probabilities for one in best) / len(best)
     exponent = 0.0
     for tried in EXPONENTS:
-        score = _score(divided(total, shares**tried), codes, metric)
+        score = objective(divided(total, shares**tried), codes, metric)
         if score > best_score + worth:
             exponent, best_score = tried, score
     counts = {one.name: sum(other is one for other in best) for one in {id(one): one for one in best}.values()}
-    predicted = divided(total, shares**exponent).argmax(axis=1)
-    return Vote(counts, exponent, best_score, figures_of(codes, predicted, len(shares)))
-
-
-def _score(probabilities: np.ndarray, codes: np.ndarray, metric: str) -> float:
-    return figures_of(codes, probabilities.argmax(axis=1), probabilities.shape[1])[metric]
+    figures = figures_of(codes, divided(total, shares**exponent).argmax(axis=1), len(shares))
+    return Vote(counts, exponent, figures[metric], figures)
 
 
 def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -> dict[str, Any]:

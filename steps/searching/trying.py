@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from steps.searching.growing import Grown, grow, packed_bytes
 from steps.searching.plan import Plan
 from steps.searching.rows import Rows
-from steps.searching.scoring import Scored, figures_of, spread_of
+from steps.searching.scoring import Scored, figures_of, objective, spread_of
 from steps.weighted_vote import of_all_classes
 
 
@@ -48,8 +48,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
             before = time.perf_counter()
             probabilities = of_all_classes(member.predict_proba(seen), known, rows.n_classes)
             row_seconds.append((time.perf_counter() - before) / len(seen))
-            figures = figures_of(rows.codes[validated], probabilities.argmax(axis=1), rows.n_classes)
-            return figures[plan.metric], probabilities
+            return objective(probabilities, rows.codes[validated], plan.metric), probabilities
 
         left = (plan.each - (time.perf_counter() - started)) / (plan.folds - number)
         of_rows = None if weights is None else weights[fit]
