@@ -50,6 +50,7 @@ N_COLUMNS_SHOWN = 40  # of a table, and those with a note
 N_NOTES_SHOWN = 10
 N_RETURNED_SHOWN = 30
 N_CLASSES_SHOWN = 10  # of what was predicted
+N_CANDIDATES_SHOWN = 10  # of a search
 N_FIGURES = 4  # of a pipeline's own, in one line
 MAX_LENGTH = 200  # of a value that a pipeline or a record has; in a table much less
 MAX_ERROR_LENGTH = 4_000
@@ -270,6 +271,8 @@ def show_schedule(name: str, times: list[datetime], stays: list[str]) -> None:
 
 def show_result(run: Run) -> None:
     """Show how a run has ended: its figures, those of the run before it, and where things are, or what failed."""
+    if run.leaderboard:
+        _show_table(_leaderboard(run.leaderboard), 120)
     if run.metrics:
         if of_classes := results.of_classes(run):
             _show_table(_table_of_classes(of_classes, f"{run.pipeline} of {run.identifier}, test rows"), 80)
@@ -294,6 +297,19 @@ def show_result(run: Run) -> None:
         result_console.print(_used(run.used))
     places = {"report": run.report, "model": run.model_file, "rows": run.predicted and run.predicted.file}
     show_places(places | {"run": run.folder, "job": run.url})
+
+
+def _leaderboard(candidates: list[runs.Candidate]) -> Table:
+    """Return the first candidates of a search as a table."""
+    columns = ("candidate", "weight", "score", "seconds", "MB", "parameters")
+    table = Table(*columns, title="candidates, on validation rows", title_justify="left")
+    for column in table.columns[1:5]:
+        column.justify = "right"
+    for one in candidates[:N_CANDIDATES_SHOWN]:
+        score, weight = f"{one.score:.4f} ± {one.spread:.4f}", f"{one.weight:.2f}" if one.weight else ""
+        figures = (weight, score, f"{one.seconds:.1f}", f"{one.megabytes:.1f}")
+        table.add_row(Text(one.name), *figures, Text(_brief(one.parameters, 80)))
+    return table
 
 
 def _used(used: runs.Used) -> str:

@@ -19,8 +19,8 @@ def complete(page: str, run: Run, previous: Run | None) -> str:
     """
     for mark, filling in (
         ("<!-- verdict -->", _against(run, previous)),
-        ("<!-- nav -->", f'{_PROMOTION_LINK if run.verdict else ""}<a href="#run">Run</a>'),
-        ("<!-- run -->", _promotion(run) + _section(run, previous)),
+        ("<!-- nav -->", f'{_links(run)}<a href="#run">Run</a>'),
+        ("<!-- run -->", _leaderboard(run) + _promotion(run) + _section(run, previous)),
     ):
         page = page.replace(mark, filling, 1)
     return page
@@ -47,12 +47,40 @@ def _against(run: Run, previous: Run | None) -> str:
 
 
 _TABLE = '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="one">'
-_PROMOTION_LINK = '<a href="#promotion">Promotion</a>'
 _VERDICTS = {
     "promoted": "The model is the champion now.",
     "kept": "The champion stays.",
     "tie": "The champion stays: neither model is better.",
 }
+
+
+def _links(run: Run) -> str:
+    """Return the links to those parts that not every run has."""
+    parts = {"leaderboard": "Leaderboard"} if run.leaderboard else {}
+    parts |= {"promotion": "Promotion"} if run.verdict else {}
+    return "".join(f'<a href="#{name}">{title}</a>' for name, title in parts.items())
+
+
+def _leaderboard(run: Run) -> str:
+    """Return what a search has tried, the best first."""
+    if not run.leaderboard:
+        return ""
+    longest = max(one.weight for one in run.leaderboard) or 1
+    rows = [
+        f'<tr><th scope="row">{escape(one.name)}</th><td class="bar"><b>{one.weight:.2f}</b>'
+        f'<i style="--v:{one.weight / longest:.4f}"></i></td><td>{one.score:.4f}</td><td>{one.spread:.4f}</td>'
+        f"<td>{one.rung}</td><td>{one.seconds:,.1f}</td><td>{one.megabytes:,.1f}</td>"
+        f'<td class="text">{escape(one.parameters)}</td></tr>'
+        for one in run.leaderboard
+    ]
+    heads = '<th scope="col">candidate</th><th scope="col" class="bar">weight</th>'
+    heads += "".join(f'<th scope="col">{head}</th>' for head in ("score", "spread", "rung", "seconds", "MB"))
+    told = "Scored on validation rows, not on the test rows; those of a later rung had more rows and time."
+    return (
+        f'<section id="leaderboard"><h2>Leaderboard</h2>{_TABLE}<caption><span>{told}</span></caption>'
+        f'<thead><tr>{heads}<th scope="col" class="text">parameters</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
 
 
 def _promotion(run: Run) -> str:

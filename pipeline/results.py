@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import RequestError, files, history, report, storage
-from pipeline.runs import Artifact, Predicted, Run, Task, Verdict
+from pipeline.runs import Artifact, Candidate, Predicted, Run, Task, Verdict
 from steps.tables.fingerprints import sha256
 from steps.tables.schema import read_schema
 
@@ -35,6 +35,7 @@ EXPECTED = {
     "metrics": Expected(schema_title="system.Metrics"),  # f1_3 is the f1 of the class of code 3, where each has one
     "report": Expected(schema_title="system.HTML", file=""),
     "verdict": Expected(metadata={"verdict": str, "reasons": list}),  # whether the model became the champion, and why
+    "leaderboard": Expected(metadata={"metric": str, "candidates": list}),  # of a search
     "predicted": Expected(metadata={"file": str, "rows": int, "classes": list, "class_mix": list}, file="file"),
     "drift": Expected(metadata={"verdict": str}),  # of the rows that were predicted
     "predictions": Expected(columns=("true", "predicted")),
@@ -67,6 +68,7 @@ def conclude(run: Run) -> list[str]:
     _take(run, "model", take_model, notes, order=lambda model: bool(_classes(model)))
     _take(run, "predictions", _take_predictions, notes)
     _take(run, "verdict", _take_verdict, notes)
+    _take(run, "leaderboard", _take_leaderboard, notes)
     _take(run, "predicted", _take_predicted, notes)
     _take(run, "drift", _take_drift, notes)
     run.metrics = _metrics(run.tasks, classes) or None
@@ -144,6 +146,11 @@ def _classes(model: Artifact) -> list[str]:
 def _take_verdict(run: Run, verdict: Artifact) -> None:
     told = verdict.metadata
     run.verdict = Verdict(**{name: told[name] for name in Verdict.model_fields if name in told})
+
+
+def _take_leaderboard(run: Run, leaderboard: Artifact) -> None:
+    told = leaderboard.metadata
+    run.leaderboard = [Candidate.model_validate(candidate) for candidate in told["candidates"]]
 
 
 def _take_predictions(run: Run, predictions: Artifact) -> None:

@@ -113,6 +113,19 @@ class Verdict(BaseModel):
     )  # of the former champion and of the run's, by class
 
 
+class Candidate(BaseModel):
+    """What a search has tried; see steps.searching.board."""
+
+    name: str
+    parameters: str  # in short
+    rung: int  # the last one that it came to
+    weight: float  # of its vote in the model; 0 where it has none
+    score: float
+    spread: float  # of the score
+    seconds: float  # of all its rungs
+    megabytes: float
+
+
 class Predicted(BaseModel):
     """What a run has predicted."""
 
@@ -171,11 +184,12 @@ class Run(BaseModel):
     used: Used | None = None  # of the service's machines; known once the job has ended
     tasks: list[Task] = Field(default_factory=list)
     outputs: dict[str, Any] = Field(default_factory=dict)  # of the pipeline: parameters, and addresses of artifacts
-    # these six and the counts of the data follow from the outputs of tasks: see pipeline.results
+    # these seven and the counts of the data follow from the outputs of tasks: see pipeline.results
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
     verdict: Verdict | None = None
     predicted: Predicted | None = None
+    leaderboard: list[Candidate] = Field(default_factory=list)  # of a search, the best first
     report: str | None = None
     sha256: dict[str, str] = Field(default_factory=dict)  # of the model and the predictions, by path or address
     schema_file: str | None = Field(None, alias="schema")  # what the table's columns were; its path or address

@@ -38,14 +38,14 @@ def choose_models(
 
     Returns:
         chosen: The members with weights, rounds, rows and seconds, and the divisors of the classes, as JSON.
-        leaderboard: All candidates, the best first, as JSON.
+        leaderboard: All candidates, the best first, as JSON; the first 20 in the metadata, too.
         page: The same as an HTML page.
         Output: Names of the members.
     """
     import json
     from pathlib import Path
 
-    from steps.searching.board import lines, page_of, table_of
+    from steps.searching.board import MOST_SHOWN, lines, page_of, table_of
     from steps.searching.choosing import settle
     from steps.searching.plan import read_plan
     from steps.searching.rows import read_rows_of
@@ -58,6 +58,6 @@ def choose_models(
     Path(chosen.path).write_text(json.dumps(decided, indent=1), encoding="utf-8")
     Path(leaderboard.path).write_text(json.dumps(board, indent=1), encoding="utf-8")
     Path(page.path).write_text(page_of(board), encoding="utf-8")
-    leaderboard.metadata.update(candidates=len(board["candidates"]), metric=before.metric)
+    leaderboard.metadata.update(metric=before.metric, candidates=board["candidates"][:MOST_SHOWN])
     print(*lines(board), sep="\n")
     return [member["name"] for member in decided["members"]]

@@ -66,7 +66,7 @@ def combine_members(
     shutil.rmtree(model.path, ignore_errors=True)  # anew, whatever a lost attempt has left there
     os.makedirs(model.path)
     file = os.path.join(model.path, "model.joblib")
-    joblib.dump(make_pipeline(*joblib.load(preprocessor.path), vote), file, compress=3)  # a forest is large
+    joblib.dump(make_pipeline(*joblib.load(preprocessor.path), vote), file, compress=1)  # a forest is large
     model.framework = "scikit-learn"
     model.metadata.update(file="model.joblib", sha256=sha256_of(file))
     model.metadata.update(label=label, classes=[str(name) for name in classes], packages=vote.packages)

@@ -45,7 +45,7 @@ def fit_member(
         decided = json.load(file)
     grown = fit(name, train_features.path, train_features.metadata, decided, read_rows_of(rows.path), seed)
     # with the model, since KFP leaves the metadata of collected artifacts empty
-    joblib.dump({"name": name, "pipeline": settled(grown.member), "known": grown.known}, member.path)
+    joblib.dump({"name": name, "pipeline": settled(grown), "known": grown.known}, member.path)
     member.framework = "scikit-learn"
     member.metadata.update(rounds=grown.rounds, seconds=round(grown.seconds, 2))
     print(f"{name}: {grown.rounds} rounds, {grown.seconds:.1f} s")

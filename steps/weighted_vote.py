@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 
 if "SOURCE" not in globals():  # a model that was loaded has it already
@@ -103,6 +103,13 @@ class WeightedVote(_Shipped, ClassifierMixin, BaseEstimator):
     def classes_(self) -> np.ndarray:
         """Names of the classes in the order of their codes."""
         return self.classes
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> "WeightedVote":
+        """Fit each member anew; the weights and the divisors stay."""
+        known, codes = np.unique(pd.Index(self.classes).get_indexer(y), return_inverse=True)
+        self.members = [clone(member).fit(X, codes) for member in self.members]
+        self.known = [known] * len(self.members)
+        return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return self.members is not None

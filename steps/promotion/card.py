@@ -18,12 +18,18 @@ def model_card(facts: dict[str, Any]) -> str:
 def _head(facts: dict[str, Any]) -> list[str]:
     classes, names = facts["classes"], ", ".join(map(_cell, facts["classes"][:20]))
     more = f" and {len(classes) - 20:,} more" if len(classes) > 20 else ""
+    learners = " and ".join(facts.get("learners", ()))
+    made_of = (
+        f"A weighted vote of models by {learners} that was chosen on validation rows, "
+        if learners
+        else "One gradient boosting model of trees for each class (scikit-learn's HistGradientBoostingClassifier), "
+        "joined in a OneVsRestClassifier, "
+    )
     return [
         f"# Model card: {_cell(facts['identifier'] or facts['label'])}",
         "",
-        f"Predicts `{_cell(facts['label'])}` of a row, one of {len(classes)} classes: {names}{more}. One gradient "
-        "boosting model of trees for each class (scikit-learn's HistGradientBoostingClassifier), joined in a "
-        "OneVsRestClassifier, with the reading of raw rows in front.",
+        f"Predicts `{_cell(facts['label'])}` of a row, one of {len(classes)} classes: {names}{more}. {made_of}"
+        "with the reading of raw rows in front.",
         "",
         f"- Run: {_cell(facts['run'] or 'not told')}",
         f"- Made: {facts['created']}",

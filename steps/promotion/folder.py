@@ -68,6 +68,7 @@ def facts_of(
         "class_mix": {name: float(mix.get(name, 0.0)) for name in classes},
         "test_rows": digest_of(row_hashes(model, test, label)),
         "python": platform.python_version(),
+        "learners": getattr(model[-1], "learners", []),  # of a vote
         "packages": {package: version(package) for package in (*PACKAGES, *getattr(model[-1], "packages", ()))},
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 from steps.searching.plan import Plan
 from steps.searching.scoring import Scored
 
+MOST_SHOWN = 20  # candidates, where they are shown beside other things
 FIGURES = ("score", "spread", "accuracy", "macro_f1", "rounds", "rows", "seconds", "megabytes")
 
 

@@ -9,15 +9,18 @@ import numpy as np
 from steps.searching import budget
 from steps.searching.plan import Plan
 from steps.searching.rows import Rows
-from steps.searching.scoring import Scored, figures_of
+from steps.searching.scoring import Scored, figures_of, objective
+from steps.searching.spaces import ROUNDS
 from steps.weighted_vote import divided
 
-STEPS = 30  # of the greedy choice: the weights are multiples of 1 over it at the finest
+STEPS = 12  # of the greedy choice: no member has less than a twelfth of the votes
 EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the share of each class, that its probability is divided by
 WORTH = 0.05  # of the spread: what a further member or an exponent must add to the score
 
 SHORT_OF = 1.25  # a member whose rounds take so many times its seconds makes a few less
-ROWS_AFTER, SHARE_AFTER = 60_000, 0.1  # rows that evaluation predicts, and the share of the time that it may take
+ROWS_AFTER = 60_000  # that evaluation predicts
+SECONDS_A_MEGABYTE = 0.15  # of writing the model, and of reading it again by the steps that follow
+MORE_TREES = 2  # a forest that was cut short by its rung may have so many times its trees, since more are never worse
 
 
 @dataclass
@@ -66,12 +69,12 @@ def choose_vote(
     possible = [one for one in ranked if fits([one])] or ranked[:1]
     worth = WORTH * possible[0].spread
     chosen, total = [possible[0]], possible[0].probabilities
-    score = _score(total, codes, metric)
+    score = objective(total, codes, metric)
     best, best_score = [*chosen], score
     for _ in range(STEPS - 1):
         members = {one.name: one for one in chosen}
         tries = [one for one in possible if fits([*({one.name: one} | members).values()])]
-        scores = [_score(total + one.probabilities, codes, metric) for one in tries]
+        scores = [objective((total + one.probabilities) / (len(chosen) + 1), codes, metric) for one in tries]
         if not scores:
             break
         taken = tries[int(np.argmax(scores))]
@@ -82,16 +85,12 @@ def choose_vote(
     total = sum(one.probabilities for one in best) / len(best)
     exponent = 0.0
     for tried in EXPONENTS:
-        score = _score(divided(total, shares**tried), codes, metric)
+        score = objective(divided(total, shares**tried), codes, metric)
         if score > best_score + worth:
             exponent, best_score = tried, score
     counts = {one.name: sum(other is one for other in best) for one in {id(one): one for one in best}.values()}
-    predicted = divided(total, shares**exponent).argmax(axis=1)
-    return Vote(counts, exponent, best_score, figures_of(codes, predicted, len(shares)))
-
-
-def _score(probabilities: np.ndarray, codes: np.ndarray, metric: str) -> float:
-    return figures_of(codes, probabilities.argmax(axis=1), probabilities.shape[1])[metric]
+    figures = figures_of(codes, divided(total, shares**exponent).argmax(axis=1), len(shares))
+    return Vote(counts, exponent, figures[metric], figures)
 
 
 def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -> dict[str, Any]:
@@ -109,33 +108,38 @@ def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -
     seconds = budget.of_stage(2, plan.seconds, spent)
     # a forest grows with its rows, the trees of boosting have so many leaves
     size = {one.name: one.megabytes * (growth if one.learner == "ExtraTrees" else 1) for one in scored}
+    slowness = max(1.0, float(np.median([one.slowness for one in scored])))
+    seconds -= (slowness - 1) * budget.SECONDS_BESIDE
+
+    def seconds_each(members: list[Scored]) -> float:
+        after = sum(one.row_seconds * ROWS_AFTER + size[one.name] * SECONDS_A_MEGABYTE * slowness for one in members)
+        return budget.each(seconds - after, len(members), plan.side_by_side)
 
     def fits(members: list[Scored]) -> bool:
-        for_each = budget.each(seconds, len(members), plan.side_by_side)
-        return (
-            sum(size[one.name] for one in members) <= max_megabytes
-            and all(one.fit_seconds * growth <= SHORT_OF * for_each for one in members)
-            and sum(one.row_seconds for one in members) * ROWS_AFTER <= SHARE_AFTER * plan.seconds
-        )
+        for_each = seconds_each(members)
+        is_in_time = all(one.fit_seconds * growth <= SHORT_OF * for_each for one in members)
+        return is_in_time and sum(size[one.name] for one in members) <= max_megabytes
 
     codes = rows.codes[rows.validated(plan.folds)]
     vote = choose_vote(scored, codes, rows.shares(), plan.metric, fits)
-    for_each = budget.each(seconds, len(vote.counts), plan.side_by_side)
-    members = []
-    for one in scored:
-        if one.name in vote.counts:
-            needed = one.fit_seconds * growth
-            members.append(
-                {
-                    **plan.candidate(one.name),
-                    "weight": vote.weights[one.name],
-                    "rounds": max(1, min(one.rounds, int(one.rounds * max_megabytes / size[one.name]))),
-                    "rows": n_rows if needed <= SHORT_OF * for_each else max(1, int(n_rows * for_each / needed)),
-                    "seconds": for_each,
-                }
-            )
+    members = [one for one in scored if one.name in vote.counts]
+    for_each = seconds_each(members)
+    room = max_megabytes / sum(size[one.name] for one in members)  # below 1 where not even the best alone is small
+    settled = []
+    for one in members:
+        most = min(ROUNDS[one.learner], MORE_TREES * one.rounds) if one.learner == "ExtraTrees" else one.rounds
+        needed = one.fit_seconds * growth
+        settled.append(
+            {
+                **plan.candidate(one.name),
+                "weight": vote.weights[one.name],
+                "rounds": max(1, min(most, int(one.rounds * room))),
+                "rows": n_rows if needed <= SHORT_OF * for_each else max(1, int(n_rows * for_each / needed)),
+                "seconds": for_each,
+            }
+        )
     return {
-        "members": members,
+        "members": settled,
         "pairs": plan.pairs,
         "exponent": vote.exponent,
         "divisors": (rows.shares() ** vote.exponent).tolist(),

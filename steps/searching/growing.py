@@ -162,22 +162,25 @@ def _scaler(n_columns: int, categorical: list[int]) -> ColumnTransformer:
     return ColumnTransformer([("numbers", scaled, numeric), ("categories", one_hot, categorical)])
 
 
-def settled(member: Pipeline) -> Pipeline:
-    """Return a fitted member as it is to be kept: it predicts in one thread, as a server's workers do."""
-    if "n_jobs" in member[-1].get_params(deep=False):
-        member[-1].set_params(n_jobs=1)
-    return member
+def settled(grown: Grown) -> Pipeline:
+    """Return a fitted member as it is to be kept: it says its rounds, and predicts in one thread as a server's do."""
+    learner = grown.member[-1]
+    known = learner.get_params(deep=False)
+    rounds = "n_estimators" if "n_estimators" in known else "max_iter"
+    wanted = {rounds: grown.rounds, "warm_start": False, "n_jobs": 1}
+    learner.set_params(**{name: value for name, value in wanted.items() if name in known})
+    return grown.member
 
 
 def packed_bytes(member: Pipeline, rounds: int) -> int:
     """Return about how many bytes a member of so many rounds takes in a compressed file."""
     learner = member[-1]
     if isinstance(learner, ExtraTreesClassifier):
-        return len(zlib.compress(pickle.dumps(learner.estimators_[0]), 3)) * rounds
+        return len(zlib.compress(pickle.dumps(learner.estimators_[0]), 1)) * rounds
     content = pickle.dumps(learner)
     middle = len(content) // 2
     sample = content[max(0, middle - SAMPLE_BYTES // 2) :][:SAMPLE_BYTES]
-    packed = len(content) * len(zlib.compress(sample, 3)) / len(sample)
+    packed = len(content) * len(zlib.compress(sample, 1)) / len(sample)
     made = rounds  # it may have gone on from those that count
     if isinstance(learner, HistGradientBoostingClassifier):
         made = learner.n_iter_

@@ -8,6 +8,7 @@ import numpy as np
 
 METRICS = ("mean", "accuracy", "macro_f1")
 RESAMPLES = 40
+SURENESS, LEAST_PROBABLE = 0.01, 1e-4  # what the mean logarithm of the probability of the true class counts for
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Scored:
     seconds: float  # of the task
     fit_seconds: float  # of one fit with these rounds
     row_seconds: float  # of predicting a row
+    slowness: float  # seconds of the task for each of its processor's: above 1 where others use the cores, too
     megabytes: float  # of the model, in a compressed file
     probabilities: np.ndarray = field(repr=False, compare=False, default=None)  # of the validation rows, fold by fold
 
@@ -50,6 +52,16 @@ def figures_of(codes: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict
     f1 = 2 * hits / np.maximum(of_class + np.bincount(predicted, minlength=n_classes), 1)
     accuracy, macro_f1 = float(hits.sum() / len(codes)), float(f1[of_class > 0].mean())
     return {"accuracy": accuracy, "macro_f1": macro_f1, "mean": (accuracy + macro_f1) / 2}
+
+
+def objective(probabilities: np.ndarray, codes: np.ndarray, metric: str) -> float:
+    """Return what a choice makes as large as it can be: a figure, and of two that are alike in it the surer one.
+
+    Few rows give a figure few values; how probable the true classes are made of them tells more.
+    """
+    figure = figures_of(codes, probabilities.argmax(axis=1), probabilities.shape[1])[metric]
+    of_true = probabilities[np.arange(len(codes)), codes]
+    return figure + SURENESS * float(np.log(np.maximum(of_true, LEAST_PROBABLE)).mean())
 
 
 def spread_of(codes: np.ndarray, predicted: np.ndarray, n_classes: int, metric: str, seed: int) -> float:

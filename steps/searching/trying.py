@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from steps.searching.growing import Grown, grow, packed_bytes
 from steps.searching.plan import Plan
 from steps.searching.rows import Rows
-from steps.searching.scoring import Scored, figures_of, spread_of
+from steps.searching.scoring import Scored, figures_of, objective, spread_of
 from steps.weighted_vote import of_all_classes
 
 
@@ -34,7 +34,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
         rows: Which rows are validated, and the order of the others.
         seed: Seed of the learner.
     """
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     X, weights = read_features(path, roles)
     candidate = plan.candidate(name)
     grown: list[Grown] = []
@@ -48,8 +48,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
             before = time.perf_counter()
             probabilities = of_all_classes(member.predict_proba(seen), known, rows.n_classes)
             row_seconds.append((time.perf_counter() - before) / len(seen))
-            figures = figures_of(rows.codes[validated], probabilities.argmax(axis=1), rows.n_classes)
-            return figures[plan.metric], probabilities
+            return objective(probabilities, rows.codes[validated], plan.metric), probabilities
 
         left = (plan.each - (time.perf_counter() - started)) / (plan.folds - number)
         of_rows = None if weights is None else weights[fit]
@@ -71,6 +70,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
         fit_seconds=float(np.mean([one.seconds for one in grown])),
         row_seconds=row_seconds[-1],
         megabytes=packed_bytes(grown[-1].member, rounds) / 1e6,
+        slowness=(time.perf_counter() - started) / max(time.process_time() - cpu_started, 1e-3),
         seconds=time.perf_counter() - started,
         probabilities=probabilities,
     )
