@@ -35,7 +35,8 @@ def evaluate_model(
         metrics: Of classes accuracy, macro_f1, mean_f1 (mean of the classes' F1 against the rest), and for the class of
             code c rows_c, precision_c, recall_c, f1_c, average_precision_c and the same against the rest,
             rest_precision_c …. Of a quantity r2, mean_absolute_error, root_mean_squared_error, mean_squared_error,
-            median_absolute_error, interval_coverage, interval_width, and of always the median of the training rows baseline_r2 ….
+            median_absolute_error, interval_coverage, interval_width, and of always the median of the training rows
+            baseline_r2 ….
         confusion: Confusion matrix of the test rows; of a quantity nothing.
         report: The same and where it fails, as one HTML page.
         predictions: Parquet with one row a test row, in their order: its true and predicted class, and the probability

@@ -24,7 +24,8 @@ LEVELS = (0.05, 0.95)  # shares of the rows that the ends of the interval are me
 FEW_ROWS = 10_000  # up to which every training row is held back once; of more, one part is
 N_FOLDS = 5
 MOST_CELLS = 20_000_000  # of a table that a linear model and a forest learn, too
-ROWS_OF_A_LEAF = (80, 20)  # training rows for each leaf of the plainer and of the finer trees, at least
+ROWS_OF_A_LEAF = 20  # training rows for each leaf of a tree, at least
+PLAINER = 0.2  # leaves of the plainer trees, as a share
 LEAST_WEIGHT = 0.02  # of a model in the mean; a smaller one is left out
 
 
@@ -38,12 +39,13 @@ class Boosting:
     l2_regularization: float
     seed: int
 
-    def model(self, n_rows: int, rows_of_a_leaf: int, **loss: object) -> HistGradientBoostingRegressor:
-        """Return gradient boosting whose trees have as many leaves as rows can fill."""
+    def model(self, n_rows: int, is_plainer: bool = False, **loss: object) -> HistGradientBoostingRegressor:
+        """Return gradient boosting whose trees have as many leaves as rows can fill, or a fifth of them."""
+        n_leaves = min(self.max_leaf_nodes, n_rows // ROWS_OF_A_LEAF) * (PLAINER if is_plainer else 1)
         return HistGradientBoostingRegressor(
             max_iter=self.max_iter,
             learning_rate=self.learning_rate,
-            max_leaf_nodes=max(2, min(self.max_leaf_nodes, n_rows // rows_of_a_leaf)),
+            max_leaf_nodes=max(2, int(n_leaves)),
             l2_regularization=self.l2_regularization,
             min_samples_leaf=min(20, max(1, n_rows // 20)),
             categorical_features="from_dtype",
@@ -84,18 +86,14 @@ def join(parts: list[WeightedMean], y: pd.Series) -> IntervalRegressor:
 def _mean(X: pd.DataFrame, y: np.ndarray, weight: np.ndarray, boosting: Boosting) -> WeightedMean:
     """Weigh several kinds of models by least squares on training rows that each had not seen."""
     candidates = _candidates(X, boosting)
-    if len(candidates) > 1:
-        folds = _folds(X, boosting.seed)
-        held = np.concatenate([asked for _, asked in folds])
-        estimates = np.column_stack([_unseen(model, X, y, weight, folds) for model in candidates])
-        root = np.sqrt(weight[held])
-        shares = nnls(estimates * root[:, None], y[held] * root)[0]
-        shares /= max(shares.sum(), 1e-300)
-        # of equal ones where none fits, such as for a mean of zero
-        shares = np.where(shares < LEAST_WEIGHT, 0, shares) if shares.sum() else np.ones(len(shares))
-    else:
-        shares = np.ones(1)
-    chosen = [place for place, share in enumerate(shares) if share]
+    folds = _folds(X, boosting.seed)
+    held = np.concatenate([asked for _, asked in folds])
+    estimates = np.column_stack([_unseen(model, X, y, weight, folds) for model in candidates])
+    root = np.sqrt(weight[held])
+    shares = nnls(estimates * root[:, None], y[held] * root)[0]
+    # all alike where none fits
+    shares = np.where(shares < LEAST_WEIGHT * shares.sum(), 0, shares) if shares.sum() else np.ones(len(shares))
+    chosen = np.flatnonzero(shares)
     models = tuple(_fitted(candidates[place], X, y, weight) for place in chosen)
     return WeightedMean(models, tuple((shares[chosen] / shares[chosen].sum()).tolist()))
 
@@ -106,7 +104,7 @@ def _end(X: pd.DataFrame, y: np.ndarray, weight: np.ndarray, level: float, boost
     Trees fit the rows that they have seen closer than others, so that too many of the others lie outside (conformalized
     quantile regression, Romano, Patterson and Candès, 2019).
     """
-    model = boosting.model(len(y), ROWS_OF_A_LEAF[0], loss="quantile", quantile=level)
+    model = boosting.model(len(y), is_plainer=True, loss="quantile", quantile=level)
     folds = _folds(X, boosting.seed)
     beyond = y[np.concatenate([asked for _, asked in folds])] - _unseen(model, X, y, weight, folds)
     return WeightedMean((_fitted(model, X, y, weight),), (1.0,), float(np.quantile(beyond, level)))
@@ -114,12 +112,13 @@ def _end(X: pd.DataFrame, y: np.ndarray, weight: np.ndarray, level: float, boost
 
 def _candidates(X: pd.DataFrame, boosting: Boosting) -> list[RegressorMixin]:
     n_rows = len(X)
-    plain, fine = (boosting.model(n_rows, rows) for rows in ROWS_OF_A_LEAF)
-    trees = [plain] if plain.max_leaf_nodes == fine.max_leaf_nodes else [plain, fine]
+    trees = [boosting.model(n_rows, is_plainer=True), boosting.model(n_rows)]
     n_features = sum(len(kind.categories) if kind == "category" else 1 for kind in X.dtypes)
     if n_rows * n_features > MOST_CELLS:
         return trees
-    forest = ExtraTreesRegressor(200, min_samples_leaf=2, max_features=0.5, random_state=boosting.seed)
+    # a thousand leaves keep a forest of many rows small
+    of_a_leaf = max(2, n_rows // 1_000)
+    forest = ExtraTreesRegressor(200, min_samples_leaf=of_a_leaf, max_features=0.5, random_state=boosting.seed)
     return [*trees, _on_numbers(RidgeCV(np.logspace(-2, 3, 11))), _on_numbers(forest)]
 
 

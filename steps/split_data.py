@@ -19,9 +19,10 @@ def split_data(
     """Split a table into a training and a test part: at random, by time, or by groups, as its roles say.
 
     At random, each class is split by the same share; of a quantity, each tenth of its values. By time (split_by), the
-    training part has the oldest rows and rows of one time stay on one side. By groups (group_by), all rows of a group stay on one side, and the column is
-    left out of both parts, since the groups of new rows are others. Every class must be in the training part, and test
-    rows that stand in the training part as well are counted, since they make the figures look better than they are.
+    training part has the oldest rows and rows of one time stay on one side. By groups (group_by), all rows of a group
+    stay on one side, and the column is left out of both parts, since the groups of new rows are others. Every class
+    must be in the training part, and test rows that stand in the training part as well are counted, since they make the
+    figures look better than they are.
 
     Args:
         dataset: Table as Parquet, at least two rows a class, with the roles of its columns in the metadata.
