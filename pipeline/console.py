@@ -323,7 +323,7 @@ def _mix(n_rows: int, class_mix: dict[str, float]) -> str:
     often = sorted(class_mix.items(), key=lambda pair: -pair[1])
     shown = ", ".join(f"{_brief(name, 40)}: {share:.1%}" for name, share in often[:N_CLASSES_SHOWN])
     more = f" and {len(often) - N_CLASSES_SHOWN:,} more classes" if len(often) > N_CLASSES_SHOWN else ""
-    return f"predicted {n_rows:,} rows, {shown}{more}"
+    return f"predicted {n_rows:,} rows" + (f", {shown}{more}" if class_mix else "")
 
 
 def show_champion(champion: Champion, former: Champion | None, said: str = "before") -> None:

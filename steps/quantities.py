@@ -5,7 +5,7 @@ The classes carry the text of this module along when they are pickled, so that a
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, RegressorMixin, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, RegressorMixin, TransformerMixin, clone
 
 if "SOURCE" not in globals():  # a model that was loaded has the text already
     SOURCE = __loader__.get_source(__name__)
@@ -51,6 +51,11 @@ class WeightedMean(_Shipped, RegressorMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return bool(self.models)
 
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> "WeightedMean":
+        """Fit the models anew, on other rows; weights and shift stay."""
+        self.models = tuple(clone(model).fit(X, y) for model in self.models)
+        return self
+
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return the estimate of each row."""
         estimates = (weight * model.predict(X) for model, weight in zip(self.models, self.weights, strict=True))
@@ -72,6 +77,12 @@ class IntervalRegressor(_Shipped, RegressorMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return self.mean is not None
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> "IntervalRegressor":
+        """Fit the models anew, on other rows."""
+        self.mean, self.ends = self.mean.fit(X, y), tuple(end.fit(X, y) for end in self.ends)
+        self.median = float(np.median(y))
+        return self
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return the estimate of each row."""

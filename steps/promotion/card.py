@@ -25,8 +25,8 @@ def _what(facts: dict[str, Any]) -> str:
         return (
             f"Estimates `{_cell(facts['label'])}` of a row, a quantity, and an interval that it lies in, whose ends "
             f"are meant to have {low} % and {high} % of the rows below them. The estimate is a weighted mean of "
-            "gradient boosting, extremely randomised trees and a linear model (scikit-learn's), as far as each helps; the ends "
-            "are gradient boosting of quantiles, with the reading of raw rows in front."
+            "gradient boosting, extremely randomised trees and a linear model (scikit-learn's), as far as each helps; "
+            "the ends are gradient boosting of quantiles, with the reading of raw rows in front."
         )
     classes, names = facts["classes"], ", ".join(map(_cell, facts["classes"][:20]))
     more = f" and {len(classes) - 20:,} more" if len(classes) > 20 else ""
