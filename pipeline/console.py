@@ -487,7 +487,7 @@ def show_comparison(first: Run, second: Run, found: Comparison) -> None:
         table.add_row(_text(name), *map(_figure, (one, other)), f"{other - one:+.4f}" if is_pair else "")
     _show_table(table, 100)
     if found.chance:
-        result_console.print(f"Difference in macro-F1: {found.chance}")
+        result_console.print(f"Difference in {found.judged}: {found.chance}")
     for steps, lines in found.code.items():
         result_console.print(f"\nThe source of {_brief(steps)} differs:")
         for line in lines[:MAX_DIFF_LINES]:
