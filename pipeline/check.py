@@ -116,7 +116,8 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
             with damage_told(source.name):
                 table = open_table(source.uri, folder, options, MAX_BYTES_READ)
                 least, drop_unlabeled = parameters.get("min_class_rows") or 0, bool(parameters.get("drop_unlabeled"))
-                found = described(table, Roles(**roles, **lists), least, drop_unlabeled)
+                task = parameters.get("task") or ""
+                found = described(table, Roles(**roles, **lists), least, drop_unlabeled, task)
                 if parameters.get("schema_from"):
                     hold_to(found.schema, place_file(parameters["schema_from"], None, Path(folder)))
                 split_problem = _split_problem(table, found, parameters, folder)
@@ -142,8 +143,10 @@ def _split_problem(table: "Table", described: "Described", parameters: dict[str,
     write_table(table.dataset, replace(described, schema=replace(schema, columns=columns)), path)
     rows, weight = read_rows(path), roles.pop("weight")
     try:
-        held = hold_back(rows, schema.label, parameters["test_size"], parameters.get("seed") or 0, **roles)
-        untested_classes(rows, schema.label, held, weight)
+        seed, is_quantity = parameters.get("seed") or 0, schema.task == "regression"
+        held = hold_back(rows, schema.label, parameters["test_size"], seed, **roles, is_quantity=is_quantity)
+        if not is_quantity:
+            untested_classes(rows, schema.label, held, weight)
     except ValueError as error:
         return str(error)
     return ""
@@ -331,8 +334,8 @@ def _table(spec: dict[str, Any], described: Description) -> str:
         return described.found
     if schema is None:
         raise NotChecked(described.reason or f"only its beginning was read: {described.found}")
-    found = f"{schema.rows:,} rows, {len(schema.features):,} columns to learn from, {len(schema.classes)} classes in "
-    found += repr(schema.label)
+    what = "a quantity" if schema.task == "regression" else f"{len(schema.classes)} classes"
+    found = f"{schema.rows:,} rows, {len(schema.features):,} columns to learn from, {what} in {schema.label!r}"
     if described.is_part:
         raise NotChecked(f"only its beginning was read, {found}; prepare-data reads all")
     return found

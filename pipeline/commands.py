@@ -128,7 +128,7 @@ def _estimates(
 
     A loop over what a step finds has an iteration a class.
     """
-    n_classes = len(described.schema.classes) if described.schema else 0
+    n_classes = described.schema.n_models if described.schema else 0
     asked = prices.estimate(spec, request.parameters, n_classes)
     fused = asked if request.settings.fuse else prices.estimate(fuse(spec), request.parameters, n_classes)
     return asked, fused if fused.in_series < asked.in_series else None

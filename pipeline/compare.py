@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+JUDGED = ("macro_f1", "mean_absolute_error")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What differs between two runs; pairs are of the first and the second."""
@@ -20,7 +23,8 @@ class Comparison:
     data: dict[str, tuple[Any, Any]]  # source, fingerprint and rows
     code: dict[str, list[str]]  # lines of the unified diff of the steps' sources, by the steps that share it
     metrics: dict[str, tuple[Any, Any]]  # by the names that they are shown as; None for one that a run does not have
-    chance: str  # whether the difference in macro-F1 is larger than chance, or why that is not known; "" without it
+    judged: str  # the figure by which models are compared, macro-F1, or MAE of a quantity
+    chance: str  # whether the difference in it is larger than chance, or why that is not known; "" without it
     problems: tuple[str, ...]  # what could not be compared
 
 
@@ -43,12 +47,14 @@ def compare(first: Run, second: Run) -> Comparison:
     except RequestError as error:
         code = {}
         problems.append(str(error))
+    judged = next((name for name in JUDGED if name in {*(first.metrics or ())} & {*(second.metrics or ())}), "macro_f1")
     return Comparison(
         asked=asked,
         data={name: (getattr(first.data, name), getattr(second.data, name)) for name in runs.Data.model_fields},
         code=code,
         metrics=_metrics(first, second),
-        chance=_chance(first, second),
+        judged=results.HEADLINES[judged],
+        chance=_chance(first, second, judged),
         problems=tuple(problems),
     )
 
@@ -86,14 +92,16 @@ def _flat(run: Run) -> dict[str, Any]:
     return results.figures(run) | f1 | returned
 
 
-def _chance(first: Run, second: Run) -> str:
-    """Say whether the difference in macro-F1 is larger than chance."""
+def _chance(first: Run, second: Run, judged: str) -> str:
+    """Say whether the difference in the figure that is judged is larger than chance."""
     if all(run.metrics is None and run.status == "succeeded" for run in (first, second)):
         return ""  # of a pipeline without figures
     for run in (first, second):
         if run.metrics is None:
             return f"not known: {run.run_id} has no figures, it is {run.status}."
-    have = ["macro_f1" in run.metrics for run in (first, second)]
+    if {*JUDGED} <= {*first.metrics} | {*second.metrics}:
+        return "not known: one model tells classes, the other estimates a quantity."
+    have = [judged in run.metrics for run in (first, second)]
     if not all(have):
         return f"not known: {(first, second)[have.index(False)].run_id} has none." if any(have) else ""
     try:
@@ -105,7 +113,7 @@ def _chance(first: Run, second: Run) -> str:
         predictions = [_of_output(run, "predictions") for run in (first, second)]
     except RequestError as error:
         return f"not known: {error}"
-    from steps.promotion.chance import N_RESAMPLES, bootstrap  # with numpy
+    from steps.promotion.chance import N_RESAMPLES, bootstrap, bootstrap_errors  # with numpy
 
     true = predictions[0]["true"].to_numpy()
     a, b = (frame["predicted"].to_numpy() for frame in predictions)
@@ -114,13 +122,14 @@ def _chance(first: Run, second: Run) -> str:
     if (a == b).all():
         return "no difference: both models predict the same for every test row."
     try:
-        low, high = bootstrap(true, a, b)
+        low, high = (bootstrap if judged == "macro_f1" else bootstrap_errors)(true, a, b)
     except (TypeError, ValueError) as error:  # of classes that are no text, or none
         return f"not known: the predictions cannot be compared: {error}."
+    digits = "4f" if judged == "macro_f1" else "4g"
     verdict = "larger than chance" if low > 0 or high < 0 else "not larger than chance"
     return (
         f"{verdict}: in 95% of {N_RESAMPLES:,} resamples of the same {len(true):,} test rows it lies "
-        f"between {low:+.4f} and {high:+.4f} (paired bootstrap)."
+        f"between {low:+.{digits}} and {high:+.{digits}} (paired bootstrap)."
     )
 
 

@@ -339,7 +339,7 @@ def _mix(n_rows: int, class_mix: dict[str, float]) -> str:
     often = sorted(class_mix.items(), key=lambda pair: -pair[1])
     shown = ", ".join(f"{_brief(name, 40)}: {share:.1%}" for name, share in often[:N_CLASSES_SHOWN])
     more = f" and {len(often) - N_CLASSES_SHOWN:,} more classes" if len(often) > N_CLASSES_SHOWN else ""
-    return f"predicted {n_rows:,} rows, {shown}{more}"
+    return f"predicted {n_rows:,} rows" + (f", {shown}{more}" if class_mix else "")
 
 
 def show_champion(champion: Champion, former: Champion | None, said: str = "before") -> None:
@@ -503,7 +503,7 @@ def show_comparison(first: Run, second: Run, found: Comparison) -> None:
         table.add_row(_text(name), *map(_figure, (one, other)), f"{other - one:+.4f}" if is_pair else "")
     _show_table(table, 100)
     if found.chance:
-        result_console.print(f"Difference in macro-F1: {found.chance}")
+        result_console.print(f"Difference in {found.judged}: {found.chance}")
     for steps, lines in found.code.items():
         result_console.print(f"\nThe source of {_brief(steps)} differs:")
         for line in lines[:MAX_DIFF_LINES]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline import RequestError, history, runs, storage
+from pipeline import RequestError, history, results, runs, storage
 from pipeline.answers import answers_told
 from pipeline.runs import Run
 from pipeline.settings import Settings
@@ -165,7 +165,8 @@ def promote(settings: Settings, run: Run) -> tuple[Champion, Champion | None]:
         RequestError: the run has no model, or it is the champion's.
     """
     place, found = champion_place(settings), of_run(run)
-    figures = {name: value for name, value in (run.metrics or {}).items() if name in ("accuracy", "macro_f1", "f1")}
+    names = (*results.HEADLINES, "f1")
+    figures = {name: value for name, value in (run.metrics or {}).items() if name in names}
     while True:
         former = read_champion(place)
         if former and former.sha256 == found.sha256 and champions.folder_of(former, place) == found.folder:

@@ -29,7 +29,7 @@ def complete(page: str, run: Run, previous: Run | None) -> str:
 def _against(run: Run, previous: Run | None) -> str:
     if previous is None or not previous.metrics or not run.metrics:
         return ""
-    names = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+    names = {"accuracy": "accuracy", "macro_f1": "macro-F1", "r2": "R²", "mean_absolute_error": "MAE"}
     differences = {
         name: run.metrics[figure] - previous.metrics[figure]
         for figure, name in names.items()

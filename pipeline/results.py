@@ -43,7 +43,18 @@ EXPECTED = {
 
 # names of evaluate_model's figures that have places of their own where they are shown
 HEADLINES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
-SHOWN_AS = HEADLINES | {"mean_f1": "mean F1"}
+HEADLINES |= {"r2": "R²", "mean_absolute_error": "MAE", "interval_coverage": "in the interval"}
+SHOWN_AS = HEADLINES | {
+    "mean_f1": "mean F1",
+    "root_mean_squared_error": "RMSE",
+    "mean_squared_error": "MSE",
+    "median_absolute_error": "median absolute error",
+    "interval_width": "width of the interval",
+    "baseline_r2": "R² of always the median",
+    "baseline_mean_absolute_error": "MAE of always the median",
+    "baseline_root_mean_squared_error": "RMSE of always the median",
+    "baseline_mean_squared_error": "MSE of always the median",
+}
 OF_CLASSES = ("rows", "precision", "recall", "f1")
 MORE_OF_CLASSES = ("average_precision", "rest_precision", "rest_recall", "rest_f1", "rest_average_precision")
 

@@ -63,8 +63,9 @@ def serve(found: FoundModel, port: int = PORT) -> None:
     address = f"http://{HOST}:{place.getsockname()[1]}"
 
     def ready(facts: dict[str, Any]) -> None:
+        what = "as a quantity" if facts.get("task") == "regression" else f"in {len(facts['classes'])} classes"
         console.show(
-            f"Model  {found.title}, {facts['label']} in {len(facts['classes'])} classes, SHA-256 {found.sha256[:12]}…\n"
+            f"Model  {found.title}, {facts['label']} {what}, SHA-256 {found.sha256[:12]}…\n"
             f"Serve  {address}{PREDICT}\nDocs   {address}/docs"
         )
 

@@ -32,6 +32,7 @@ from steps.train_model import train_model
 def training(
     source: str,
     fingerprint: str,
+    task: str,
     test_size: float,
     max_iter: int,
     learning_rate: float,
@@ -65,6 +66,7 @@ def training(
         source=source,
         label=label,
         fingerprint=fingerprint,
+        task=task,
         min_class_rows=min_class_rows,
         weight=weight,
         split_by=split_by,

@@ -10,10 +10,10 @@ from steps.shared import classes_of, sha256_of
 from steps.shipping import ships
 
 
-@ships("steps.one_vs_rest")
+@ships("steps.one_vs_rest", "steps.regression", "steps.quantities")
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
+    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub"),
     additional_funcs=[classes_of, sha256_of],
 )
 def combine_models(
@@ -22,15 +22,16 @@ def combine_models(
     train: Input[Dataset],
     model: Output[Model],
 ):
-    """Join the class models and the preprocessor into one classifier of all classes that takes raw rows.
+    """Join the class models and the preprocessor into one model of all classes, or of a quantity, that takes raw rows.
 
     It is made of scikit-learn's, skrub's and pandas' own classes and functions, so it loads wherever these are
     installed. It takes the columns that it needs by name, in whatever order and with whatever others they come.
 
     Args:
-        class_models: One fitted classifier a class, each class against the rest, with its code in class_code_.
+        class_models: One fitted classifier a class, each class against the rest, or the parts of a regression; each has
+            its code in class_code_.
         preprocessor: Preprocessor fitted on the training rows, a joblib file.
-        train: Training rows as Parquet, for the names of the classes; the label's name is in the metadata.
+        train: Training rows as Parquet, for the names of the classes; the task and the label are in the metadata.
 
     Returns:
         model: Folder with the fitted scikit-learn Pipeline in model.joblib.
@@ -42,16 +43,23 @@ def combine_models(
     import pandas as pd
     from sklearn.pipeline import make_pipeline
 
-    from steps.one_vs_rest import join
-
     label = train.metadata["label"]
-    classes = classes_of(pd.read_parquet(train.path, columns=[label])[label])
-    classifier = join([joblib.load(class_model.path) for class_model in class_models], classes)
+    task, labels = train.metadata.get("task", "classification"), pd.read_parquet(train.path, columns=[label])[label]
+    parts = [joblib.load(class_model.path) for class_model in class_models]
+    if task == "regression":
+        from steps.regression import join
+
+        classes, predictor = [], join(parts, labels)
+    else:
+        from steps.one_vs_rest import join
+
+        classes = classes_of(labels)
+        predictor = join(parts, classes)
 
     shutil.rmtree(model.path, ignore_errors=True)  # anew, whatever a lost attempt has left there
     os.makedirs(model.path)
     file = os.path.join(model.path, "model.joblib")
-    joblib.dump(make_pipeline(*joblib.load(preprocessor.path), classifier), file)
+    joblib.dump(make_pipeline(*joblib.load(preprocessor.path), predictor), file)
     model.framework = "scikit-learn"
     model.metadata.update(file="model.joblib", sha256=sha256_of(file))
-    model.metadata.update(label=label, classes=[str(name) for name in classes])
+    model.metadata.update(task=task, label=label, classes=[str(name) for name in classes])

@@ -26,29 +26,37 @@ def evaluate_model(
 ) -> float:
     """Score the model on the raw test rows.
 
-    Each class is measured twice: as one of all classes, where a row gets the most probable one, and against the
+    Of classes, each is measured twice: as one of all classes, where a row gets the most probable one, and against the
     rest, where it is recognised at a probability above one half; those figures are named rest_….
 
     Args:
-        model: Classifier of all classes that takes raw rows.
-        test: Test rows as Parquet, with the names of the label and the weight in the metadata.
+        model: Classifier of all classes, or regressor of a quantity, that takes raw rows.
+        test: Test rows as Parquet, with the task and the names of the label and the weight in the metadata.
 
     Returns:
-        metrics: accuracy, macro_f1, mean_f1 (mean of the classes' F1 against the rest), and for the class of code c
-            rows_c, precision_c, recall_c, f1_c, average_precision_c and the same against the rest, rest_precision_c ….
-        confusion: Confusion matrix of the test rows.
+        metrics: Of classes accuracy, macro_f1, mean_f1 (mean of the classes' F1 against the rest), and for the class of
+            code c rows_c, precision_c, recall_c, f1_c, average_precision_c and the same against the rest,
+            rest_precision_c …. Of a quantity r2, mean_absolute_error, root_mean_squared_error, mean_squared_error,
+            median_absolute_error, interval_coverage, interval_width, and of always the median of the training rows
+            baseline_r2 ….
+        confusion: Confusion matrix of the test rows; of a quantity nothing.
         report: The same and where it fails, as one HTML page.
         predictions: Parquet with one row a test row, in their order: its true and predicted class, and the probability
-            of the predicted class, between 0 and 1.
-        Output: Macro-averaged F1 of all classes, between 0 and 1.
+            of the predicted class, between 0 and 1; of a quantity true, predicted, lower and upper.
+        Output: Macro-averaged F1 of all classes, between 0 and 1; of a quantity R², at most 1.
     """
     from pathlib import Path
 
     import joblib
     import pandas as pd
 
-    from steps.evaluation.measures import evaluate
-    from steps.evaluation.page import evaluation_page, table_facts
+    is_quantity = test.metadata.get("task") == "regression"
+    if is_quantity:
+        from steps.evaluation.quantities import evaluate
+        from steps.evaluation.quantities_page import evaluation_page, table_facts
+    else:
+        from steps.evaluation.measures import evaluate
+        from steps.evaluation.page import evaluation_page, table_facts
 
     label, weight = test.metadata["label"], test.metadata.get("weight")
     frame = pd.read_parquet(test.path)
@@ -58,8 +66,9 @@ def evaluate_model(
 
     for name, value in evaluation.metrics():
         metrics.log_metric(name, value)
-    confusion.log_confusion_matrix(evaluation.names, evaluation.confusion.tolist())
+    if not is_quantity:
+        confusion.log_confusion_matrix(evaluation.names, evaluation.confusion.tolist())
     evaluation.predictions().to_parquet(predictions.path)
     predictions.metadata["sha256"] = sha256_of(predictions.path)
     Path(report.path).write_text(evaluation_page(evaluation, table_facts(test.metadata)), encoding="utf-8")
-    return evaluation.figures["macro_f1"]
+    return evaluation.score

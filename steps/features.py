@@ -46,7 +46,11 @@ def _noted(field: pa.Field) -> dict[str, str]:
 
 
 def fit_preprocessor(
-    train: pd.DataFrame, passed_on: list[str], readings: dict[str, dict[str, str]], seed: int
+    train: pd.DataFrame,
+    passed_on: list[str],
+    readings: dict[str, dict[str, str]],
+    seed: int,
+    is_quantity: bool = False,
 ) -> tuple[Pipeline, pd.DataFrame]:
     """Fit a preprocessor on training rows.
 
@@ -55,6 +59,7 @@ def fit_preprocessor(
         passed_on: Names of the label and of the weights; no feature is named as they are.
         readings: How each column is read.
         seed: Seed of the encoder of longer text.
+        is_quantity: Whether the label is a quantity: the words of a text tell its tenths.
 
     Returns:
         A scikit-learn Pipeline that takes the columns it needs out of raw rows, and the transformed training rows.
@@ -64,8 +69,11 @@ def fit_preprocessor(
     """
     columns = {name: _read_as(train[name], readings[name]) for name in train if name not in passed_on}
     pipeline = make_pipeline(RawRows(columns), Features(tuple(passed_on), seed))
+    labels = train[passed_on[0]]
+    if is_quantity:
+        labels = pd.qcut(labels.rank(method="first"), min(10, len(labels)), labels=False)
     # codes of the classes, since scikit-learn takes classes such as 0.5 and 1.5 for quantities
-    features = pipeline.fit_transform(train, pd.factorize(train[passed_on[0]], sort=True)[0])
+    features = pipeline.fit_transform(train, pd.factorize(labels, sort=True)[0])
     if features.shape[1] == 0:
         raise ValueError("No column but the label has a value in the training part. Add columns to learn from.")
     empty = [name for name, outputs in pipeline[-1].outputs_.items() if not outputs]

@@ -35,7 +35,7 @@ def measure_drift(
     max_drift: float = 0.25,
     tolerate: List[str] = [],
 ) -> List[str]:
-    """Compare rows with the training rows of a model, column by column, and the classes that it predicts.
+    """Compare rows with the training rows of a model, column by column, and what it predicts.
 
     Measured are the population stability index (PSI) and a two-sample test, of Kolmogorov and Smirnov for numbers and
     dates, chi-squared for categories, whose p-values are corrected for the number of columns by Benjamini and Hochberg.
@@ -52,7 +52,8 @@ def measure_drift(
 
     Returns:
         report: Page with the verdict, a picture of each drifted column, and the figures of all.
-        metrics: drifted, the number of columns; largest_psi, and class_psi, that of the predicted class.
+        metrics: drifted, the number of columns; largest_psi, and class_psi, that of the predicted class, or
+            estimate_psi, that of the estimates.
         drift: The figures of each column as JSON, with the verdict in the metadata.
         Output: What has drifted, and is not tolerated, each with its PSI; of more than ten columns the first ones, and
             how many more.
@@ -65,7 +66,7 @@ def measure_drift(
     import pandas as pd
     from pyarrow import dataset
 
-    from steps.drift.measures import LARGE, class_drift, column_drifts, corrected, titles
+    from steps.drift.measures import LARGE, class_drift, column_drifts, corrected, estimate_drift, titles
     from steps.drift.page import drift_page, verdict
     from steps.drift.sampling import even_sample
     from steps.model_folder import REFERENCE, load_model, read_facts
@@ -74,10 +75,14 @@ def measure_drift(
     facts, table = read_facts(used_model.path), dataset.dataset(rows.path)
     reference = pd.read_parquet(os.path.join(used_model.path, REFERENCE))
     before, now = model[0].transform(reference), model[0].transform(even_sample(table, model))
-    class_mix, n_rows = predicted.metadata["class_mix"], int(predicted.metadata["rows"])
-    n_test, mix_before = facts["rows"]["test"], np.array([facts["class_mix"][name] for name in facts["classes"]])
-    of_classes = class_drift(facts["classes"], mix_before * n_test, np.array(class_mix) * n_rows)
-    drifts = corrected([*column_drifts(before, now), of_classes])
+    n_rows, is_quantity = int(predicted.metadata["rows"]), facts.get("task") == "regression"
+    if is_quantity:
+        of_model = estimate_drift(np.array(facts["estimates"]), model[1:].predict(now))
+    else:
+        n_test, mix_before = facts["rows"]["test"], np.array([facts["class_mix"][name] for name in facts["classes"]])
+        mix_now = np.array(predicted.metadata["class_mix"]) * n_rows
+        of_model = class_drift(facts["classes"], mix_before * n_test, mix_now)
+    drifts = corrected([*column_drifts(before, now), of_model])
     drifted = [found for found in drifts if found.is_significant and found.psi > (max_drift or LARGE)]
     stopping = [found for found in drifted if found.name not in tolerate]
 
@@ -94,8 +99,12 @@ def measure_drift(
     }
     figures = predicted.metadata.get("figures") or {}
     headline = {"Rows": f"{n_rows:,}"}
-    if figures:
-        headline |= {"Accuracy": f"{figures['accuracy']:.4f}", "Macro-F1": f"{figures['macro_f1']:.4f}"}
+    names = {"accuracy": "Accuracy", "macro_f1": "Macro-F1", "r2": "R²", "mean_absolute_error": "Mean absolute error"}
+    headline |= {
+        title: f"{figures[name]:,.5g}" if name == "mean_absolute_error" else f"{figures[name]:.4f}"
+        for name, title in names.items()
+        if name in figures
+    }
     with open(notes.path, encoding="utf-8") as file:
         lines = json.load(file)
     page = drift_page(drifts, drifted, compared, headline, lines)
@@ -104,6 +113,7 @@ def measure_drift(
         json.dump([found.as_json() for found in drifts], file, indent=1)
     drift.metadata.update(verdict=verdict(drifts, drifted), stops=bool(stopping and max_drift))
     print(drift.metadata["verdict"])
-    for name, value in (("drifted", len(drifted)), ("largest_psi", drifts[0].psi), ("class_psi", of_classes.psi)):
+    psi = "estimate_psi" if is_quantity else "class_psi"
+    for name, value in (("drifted", len(drifted)), ("largest_psi", drifts[0].psi), (psi, of_model.psi)):
         metrics.log_metric(name, value)
     return titles(stopping)

@@ -50,11 +50,12 @@ def package_model(
 
     facts = json.loads(Path(model.path, "model.json").read_text("utf-8"))
     figures, rows = facts["figures"], facts["rows"]
-    overall = [f"{name} {figures[name]:.4f}" for name in ("macro_f1", "accuracy") if name in figures]
+    names = ("macro_f1", "accuracy", "r2", "mean_absolute_error")
+    overall = [f"{name} {figures[name]:.4f}" for name in names if name in figures]
     of_classes = [f"{name}: {f1:.3f}" for name, f1 in figures.get("f1", {}).items() if f1 is not None]
     parts = [
         f"{facts['run']}: {', '.join(overall)}",
-        f"F1 of {', '.join(of_classes)}",
+        *([f"F1 of {', '.join(of_classes)}"] if of_classes else []),
         f"{rows['train']:,} training and {rows['test']:,} test rows of {facts['source']}",
         f"label {facts['label']}",
         f"SHA-256 {sha256} of {model.uri}",

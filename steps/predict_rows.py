@@ -1,4 +1,4 @@
-"""Predict the class of each row."""
+"""Predict the class of each row, or estimate its quantity."""
 
 from typing import List
 
@@ -15,6 +15,7 @@ from steps.shipping import ships
     "steps.raw_rows",
     "steps.prediction",
     "steps.evaluation.measures",
+    "steps.evaluation.quantities",
     "steps.model_folder",
     "steps.places",
 )
@@ -33,7 +34,7 @@ def predict_rows(
     keep: List[str] = [],
     as_csv: bool = False,
 ):
-    """Predict the class of each row, in blocks, so that a table of any length takes little memory.
+    """Predict the class or the quantity of each row, in blocks, so that a table of any length takes little memory.
 
     Args:
         rows: Rows to predict as Parquet.
@@ -44,8 +45,10 @@ def predict_rows(
 
     Returns:
         predicted: Folder with predictions.parquet or predictions.csv: one row a row, in their order, with the columns
-            to keep, class, probability_… of each class, and margin, the difference of the two highest probabilities.
-        metrics: Where the rows have the label, labelled_rows, and accuracy and macro_f1 on them.
+            to keep, class, probability_… of each class, and margin, the difference of the two highest probabilities; of
+            a quantity predicted, and lower and upper of its interval.
+        metrics: Where the rows have the label, labelled_rows, and on them accuracy and macro_f1, or r2,
+            mean_absolute_error, root_mean_squared_error, mean_squared_error and interval_coverage.
     """
     import os
     import shutil

@@ -28,6 +28,7 @@ def prepare_data(
     fingerprint: str,
     dataset: Output[Dataset],
     schema: Output[Artifact],
+    task: str = "",
     min_class_rows: int = 0,
     weight: str = "",
     split_by: str = "",
@@ -59,16 +60,18 @@ def prepare_data(
         "null",
     ],
 ) -> List[int]:
-    """Read a table, check that a classifier can be trained on it, and write what there is to learn from as Parquet.
+    """Read a table, check that a model can be trained on it, and write what there is to learn from as Parquet.
 
     Columns that teach nothing are left out: constant ones, those without values, and identifiers.
 
     Args:
         source: Path or glob of files, here or gs://…, a folder of Parquet files, or bq://project.dataset.table. Files
             are CSV or JSON, which may be packed, Excel, OpenDocument, Parquet, Feather, Arrow or ORC.
-        label: Name of the column that holds the classes.
+        label: Name of the column that holds the classes, or the numbers to estimate.
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache; the step
             fails if it reads another. A text of another form, such as "", is not compared.
+        task: classification or regression; "" finds out: a label with more than 20 different decimal numbers, or more
+            different whole numbers than there may be classes (99), is a quantity.
         min_class_rows: Least number of rows of a class, from 0 to 1,000,000,000; smaller classes are left out with
             their rows.
         weight: Name of the column that holds the weights of the rows, "" for none.
@@ -84,10 +87,11 @@ def prepare_data(
             one.
 
     Returns:
-        dataset: The table as Parquet, with its counts of rows, columns and classes and the roles of its columns (label,
-            weight, split_by, group_by) in the metadata.
+        dataset: The table as Parquet, with its task, its counts of rows, columns and classes and the roles of its
+            columns (label, weight, split_by, group_by) in the metadata.
         schema: What each column is, which were left out and why, as JSON.
-        Output: Codes of the classes: 0, 1, … in the order of the sorted class names.
+        Output: Codes of the models to train: of the classes 0, 1, … in the order of their sorted names; in regression 0
+            for the mean, 1 and 2 for the ends of an interval.
     """
     import os
     from tempfile import TemporaryDirectory
@@ -109,7 +113,7 @@ def prepare_data(
             options = ReadOptions(label, header, tuple(names), tuple(na_values))
             table = open_table(source, folder, options, fingerprint=fingerprint)
         roles = Roles(label, weight, split_by, group_by, tuple(drop), tuple(keep))
-        described = describe(table, roles, min_class_rows, drop_unlabeled)
+        described = describe(table, roles, min_class_rows, drop_unlabeled, task)
         found = described.schema
         if schema_from:
             hold_to(found, schema_from)
@@ -124,5 +128,7 @@ def prepare_data(
     schema.metadata.update(columns=n_kept, dropped=n_columns - n_kept, notes=len(found.all_notes()))
     dataset.metadata.update(source=os.path.basename(source.rstrip("/")), fingerprint=fingerprint, rows=found.rows)
     dataset.metadata.update(columns=n_kept, classes=found.classes)
-    dataset.metadata.update(label=label, weight=weight, split_by=split_by, group_by=group_by, na_values=na_values)
-    return list(range(len(described.classes)))
+    dataset.metadata.update(
+        task=found.task, label=label, weight=weight, split_by=split_by, group_by=group_by, na_values=na_values
+    )
+    return list(range(found.n_models))

@@ -45,13 +45,13 @@ def preprocess(
 
     roles = {"label": train.metadata["label"], "weight": train.metadata.get("weight", "")}
     passed_on = [roles["label"], *filter(None, [roles["weight"]])]  # a column of classes may be named ""
-    readings = readings_of(train.path)
+    task, readings = train.metadata.get("task", ""), readings_of(train.path)
     train_frame, test_frame = pd.read_parquet(train.path), pd.read_parquet(test.path)
-    pipeline, train_X = fit_preprocessor(train_frame, passed_on, readings, seed)
+    pipeline, train_X = fit_preprocessor(train_frame, passed_on, readings, seed, task == "regression")
     test_X = pipeline.transform(test_frame)
 
     joblib.dump(pipeline, preprocessor.path)
     preprocessor.metadata.update(inputs=len(pipeline[0].columns), outputs=train_X.shape[1])
     for X, frame, features in ((train_X, train_frame, train_features), (test_X, test_frame, test_features)):
         X.join(frame[passed_on]).to_parquet(features.path)
-        features.metadata.update(roles)
+        features.metadata.update(roles, task=task)

@@ -30,8 +30,9 @@ def promote_model(
     """Hand the model on in a folder of its own, and promote it if it is better than the champion.
 
     Both predict the same test rows. The challenger is promoted if its macro-F1 is larger by more than chance explains
-    (95 % interval of a paired bootstrap) and no class loses too much; the first model promotes itself. Test rows that
-    the champion was trained on are left out.
+    (95 % interval of a paired bootstrap) and no class loses too much; of a quantity, if its mean absolute error is
+    smaller by more than chance. The first model promotes itself. Test rows that the champion was trained on are left
+    out.
 
     Args:
         challenger: The new model, with the SHA-256 of its file in the metadata.
@@ -41,7 +42,7 @@ def promote_model(
         predictions: What it predicts of the test rows, in their order, as evaluate_model has written it.
         run: Id of the run, or the name of its job.
         champion: Path or gs:// address of champion.json; "" promotes nothing.
-        max_class_loss: F1 that no class may lose more of, between 0 and 1.
+        max_class_loss: F1 that no class may lose more of, between 0 and 1; of no meaning for a quantity.
         licence: Licence of the model, for its card.
 
     Returns:
@@ -61,7 +62,8 @@ def promote_model(
 
     train_rows, test_rows = pd.read_parquet(train.path), pd.read_parquet(test.path)
     sha256 = challenger.metadata["sha256"]
-    predicted = pd.read_parquet(predictions.path)["predicted"].astype(str).to_numpy()
+    predicted = pd.read_parquet(predictions.path)["predicted"]
+    predicted = (predicted if test.metadata.get("task") == "regression" else predicted.astype(str)).to_numpy()
     classifier = load_model(challenger.path, sha256)
     facts = facts_of(
         classifier,

@@ -84,4 +84,4 @@ def read_rows(
     used_model.framework = "scikit-learn"
     used_model.metadata.update(file=MODEL, sha256=sha256_of(os.path.join(used_model.path, MODEL)))
     used_model.metadata.update(run=facts.get("run", ""), label=facts["label"])
-    used_model.metadata.update(classes=[str(name) for name in taken.classes_])
+    used_model.metadata.update(classes=facts["classes"])

@@ -18,10 +18,11 @@ def split_data(
 ):
     """Split a table into a training and a test part: at random, by time, or by groups, as its roles say.
 
-    At random, each class is split by the same share. By time (split_by), the training part has the oldest rows and
-    rows of one time stay on one side. By groups (group_by), all rows of a group stay on one side, and the column is
-    left out of both parts, since the groups of new rows are others. Every class must be in the training part, and test
-    rows that stand in the training part as well are counted, since they make the figures look better than they are.
+    At random, each class is split by the same share; of a quantity, each tenth of its values. By time (split_by), the
+    training part has the oldest rows and rows of one time stay on one side. By groups (group_by), all rows of a group
+    stay on one side, and the column is left out of both parts, since the groups of new rows are others. Every class
+    must be in the training part, and test rows that stand in the training part as well are counted, since they make the
+    figures look better than they are.
 
     Args:
         dataset: Table as Parquet, at least two rows a class, with the roles of its columns in the metadata.
@@ -39,8 +40,9 @@ def split_data(
     table = read_rows(dataset.path)
     label = dataset.metadata["label"]
     weight, split_by, group_by = (dataset.metadata.get(role, "") for role in ("weight", "split_by", "group_by"))
-    held = hold_back(table, label, test_size, seed, split_by, group_by)
-    untested = untested_classes(table, label, held, weight)
+    is_quantity, n_rows = dataset.metadata.get("task") == "regression", table.num_rows
+    held = hold_back(table, label, test_size, seed, split_by, group_by, is_quantity)
+    untested = [] if is_quantity else untested_classes(table, label, held, weight)
     if untested:
         print(f"The test part has no row of the class {', '.join(untested)}: nothing is measured of it.")
     table = table.drop_columns(group_by) if group_by else table
@@ -52,5 +54,5 @@ def split_data(
     for part, rows in ((train, table.filter(~held)), (test, table.filter(held))):
         parquet.write_table(rows, part.path)
         part.metadata.update(dataset.metadata, rows=rows.num_rows, columns=rows.num_columns)
-        part.metadata.update(test_size=test_size, seed=seed)
+        part.metadata.update(table_rows=n_rows, test_size=test_size, seed=seed)
     test.metadata.update(duplicates_in_train=repeated, classes_without_rows=untested)

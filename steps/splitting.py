@@ -14,7 +14,13 @@ def read_rows(path: str) -> pa.Table:
 
 
 def hold_back(
-    table: pa.Table, label: str, test_size: float, seed: int, split_by: str = "", group_by: str = ""
+    table: pa.Table,
+    label: str,
+    test_size: float,
+    seed: int,
+    split_by: str = "",
+    group_by: str = "",
+    is_quantity: bool = False,
 ) -> np.ndarray:
     """Mark the rows that are held back for the test: the newest, whole groups, or a random share of each class.
 
@@ -25,6 +31,7 @@ def hold_back(
         seed: Seed of what is random.
         split_by: Name of a column of times or numbers; "" for none.
         group_by: Name of a column of groups; "" for none.
+        is_quantity: Whether the label is a quantity: a random share of each of its tenths is held back.
 
     Raises:
         ValueError: the rows cannot be split so; the message says what to do.
@@ -34,11 +41,24 @@ def hold_back(
     if split_by and group_by:
         raise ValueError("Rows are split by time or by groups, not by both. Name one of split_by and group_by.")
     labels = _column(table, label)
+    if is_quantity:
+        labels = tenths(labels, test_size) if not group_by else labels * 0
     if split_by:
         return newest_rows(_column(table, split_by), test_size)
     if group_by:
         return whole_groups(_column(table, group_by), labels, test_size, seed)
     return share_of_each_class(labels, test_size, seed)
+
+
+def tenths(numbers: pd.Series, test_size: float) -> pd.Series:
+    """Return to which tenth of its column each number belongs; of few rows to a larger part, so that each can be split.
+
+    Args:
+        numbers: The column.
+        test_size: Share of the rows of each part that is to be held back.
+    """
+    n_parts = max(1, min(10, int(len(numbers) * min(test_size, 1 - test_size))))
+    return pd.qcut(numbers.rank(method="first"), n_parts, labels=False)
 
 
 def untested_classes(table: pa.Table, label: str, held: np.ndarray, weight: str = "") -> list[str]:

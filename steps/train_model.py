@@ -5,11 +5,13 @@ from kfp.dsl import Dataset, Input, Model, Output
 
 from steps.environment import BASE_IMAGE, pinned
 from steps.shared import classes_of
+from steps.shipping import ships
 
 
+@ships("steps.regression", "steps.quantities")
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("joblib", "pandas", "pyarrow", "scikit-learn"),
+    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy"),
     additional_funcs=[classes_of],
 )
 def train_model(
@@ -23,12 +25,13 @@ def train_model(
     balance_classes: bool = False,
     seed: int = 0,
 ):
-    """Train a gradient boosting classifier that tells one class from all others.
+    """Train a gradient boosting classifier that tells one class from all others, or a part of a regression.
 
     Args:
         train_features: Transformed training rows, their labels and weights as Parquet, whose names are in the
             metadata. Of weights only the ratios count.
-        class_code: Place of the class to recognise among the sorted class names, from 0 to 1,000,000.
+        class_code: Place of the class to recognise among the sorted class names, from 0 to 1,000,000; in regression 0
+            for the mean, 1 and 2 for the ends of the interval.
         max_iter: Number of trees, from 1 to 10,000.
         learning_rate: Weight of each tree, from 1e-6 to 10.
         max_leaf_nodes: Largest number of leaves of a tree, from 2 to 100,000.
@@ -37,7 +40,8 @@ def train_model(
         seed: Seed of the trainer, from 0 to 4,294,967,295.
 
     Returns:
-        class_model: Fitted scikit-learn HistGradientBoostingClassifier with its code in class_code_, a joblib file.
+        class_model: Fitted scikit-learn HistGradientBoostingClassifier, or the regressor of that part, with its code in
+            class_code_, a joblib file.
     """
     import joblib
     import pandas as pd
@@ -46,11 +50,23 @@ def train_model(
     frame = pd.read_parquet(train_features.path)
     label, weight = train_features.metadata["label"], train_features.metadata.get("weight")
     X = frame.drop(columns=[label, weight] if weight else label)
-    y = frame[label] == classes_of(frame[label])[class_code]
     # around 1, so that the penalty on leaf values means the same in whatever unit they are
     sample_weight = frame[weight] / frame[weight].max() if weight else None
     sample_weight = sample_weight / sample_weight.mean() if weight else None
+    if train_features.metadata.get("task") == "regression":
+        from steps.regression import Boosting, train_part
 
+        if balance_classes:
+            raise ValueError(f"balance_classes weighs classes, and the label {label!r} is a quantity. Leave it out.")
+        boosting = Boosting(max_iter, learning_rate, max_leaf_nodes, l2_regularization, seed)
+        part = train_part(X, frame[label], sample_weight, class_code, boosting)
+        part.class_code_ = class_code
+        joblib.dump(part, class_model.path)
+        class_model.framework = "scikit-learn"
+        class_model.metadata.update(class_code=class_code, rows=len(X))
+        return
+
+    y = frame[label] == classes_of(frame[label])[class_code]
     classifier = HistGradientBoostingClassifier(
         max_iter=max_iter,
         learning_rate=learning_rate,

@@ -124,7 +124,7 @@ class VertexEngine:
             Check("data", "passed", source.description),  # it was found, or there would be no source
             *vertex_checks.of_data(source.uri, self.settings.service_account),
             *vertex_checks.online(
-                self.service, spec, run.parameters, n_classes=described.schema and len(described.schema.classes)
+                self.service, spec, run.parameters, n_classes=described.schema and described.schema.n_models
             ),
         ]
 

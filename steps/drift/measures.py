@@ -4,7 +4,7 @@ Columns are compared as the model takes them: numbers, moments and categories.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +17,7 @@ LARGE = 0.25  # of the index, by which a shift is called large in practice
 MODERATE = 0.1
 ALPHA = 0.01  # share of drifted columns that may be so by chance
 LEAST_ROWS = 10  # of a category, in both parts together, to be compared by itself
-PREDICTED = "predicted class"
+PREDICTED, ESTIMATED = "predicted class", "estimate"
 MOST_NAMED = 10  # columns that have drifted, where they are told in one line
 OTHERS, MISSING = "others", "missing"
 
@@ -27,7 +27,7 @@ class Drift:
     """The drift of one column."""
 
     name: str
-    kind: str  # numbers, dates, categories or classes
+    kind: str  # numbers, dates, categories, or of the predictions classes or estimates
     bins: list[str]  # what is counted: ranges of numbers, or categories
     before: np.ndarray  # share of the training rows in each
     now: np.ndarray  # share of the new rows in each
@@ -38,6 +38,11 @@ class Drift:
     corrected: float = 1.0  # the p-value, by Benjamini and Hochberg's correction for all columns
 
     @property
+    def is_of_predictions(self) -> bool:
+        """Whether it is that of what the model predicts, not of a column."""
+        return self.kind in ("classes", "estimates")
+
+    @property
     def is_significant(self) -> bool:
         """Whether chance hardly explains it."""
         return self.corrected < ALPHA
@@ -45,7 +50,7 @@ class Drift:
     @property
     def title(self) -> str:
         """What it is, with its index."""
-        name = f"the {PREDICTED}" if self.kind == "classes" else repr(self.name)
+        name = f"the {self.name}" if self.is_of_predictions else repr(self.name)
         return f"{name} (PSI {self.psi:.2f})"
 
     def as_json(self) -> dict[str, object]:
@@ -80,6 +85,16 @@ def class_drift(classes: Sequence[str], before: np.ndarray, now: np.ndarray) -> 
     statistic, p_value = _chi_squared(before, now)
     shares = _shares(before), _shares(now)
     return Drift(PREDICTED, "classes", [*classes], *shares, psi(before, now), "chi-squared", statistic, p_value)
+
+
+def estimate_drift(before: np.ndarray, now: np.ndarray) -> Drift:
+    """Measure the drift of the quantities that a model estimates.
+
+    Args:
+        before: Estimates of the test rows when it was trained, or as many quantiles of them.
+        now: Estimates of new rows.
+    """
+    return replace(_column_drift(ESTIMATED, pd.Series(before), pd.Series(now)), kind="estimates")
 
 
 def corrected(drifts: list[Drift]) -> list[Drift]:

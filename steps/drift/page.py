@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from steps.drift.measures import ALPHA, LARGE, MODERATE, PREDICTED, Drift
+from steps.drift.measures import ALPHA, LARGE, MODERATE, Drift
 from steps.evaluation.html import shorten, shown, table
 from steps.evaluation.page import report_page
 from steps.evaluation.svg import ACCENT, CLASSES, INK, LINE, MUTED, picture
@@ -28,18 +28,19 @@ def drift_page(
         headline: Figures of the predictions by name, as text.
         notes: What was told of the rows when they were checked.
     """
-    of_columns = [drift for drift in drifts if drift.kind != "classes"]
-    of_classes = next(drift for drift in drifts if drift.kind == "classes")
+    of_columns = [drift for drift in drifts if not drift.is_of_predictions]
+    of_model = next(drift for drift in drifts if drift.is_of_predictions)
     headline = headline | {
         "Drifted": f"{len(drifted):,} of {len(drifts):,}",
         "Largest PSI": f"{drifts[0].psi:.3f}",
-        "PSI of the predicted class": f"{of_classes.psi:.3f}",
+        f"PSI of the {of_model.name}": f"{of_model.psi:.3f}",
     }
-    pictured = [drift for drift in drifted if drift is not of_classes][:MAX_PICTURES]
+    pictured = [drift for drift in drifted if drift is not of_model][:MAX_PICTURES]
+    is_of_classes = of_model.kind == "classes"
     sections = [
-        ("drifted", "What has drifted", _pictures(pictured, drifted, of_classes)),
+        ("drifted", "What has drifted", _pictures(pictured, drifted, of_model)),
         ("columns", "All columns", _table(of_columns)),
-        ("classes", "Predicted classes", _classes(of_classes, len(pictured))),
+        ("classes", "Predicted classes" if is_of_classes else "Estimates", _predictions(of_model, len(pictured))),
         ("data", "Data", _facts(facts, notes)),
     ]
     return report_page("Predictions and drift", verdict(drifts, drifted, as_html=True), headline, sections)
@@ -52,8 +53,8 @@ def verdict(drifts: list[Drift], drifted: list[Drift], as_html: bool = False) ->
         return f"<em>{text}</em>" if as_html else text
 
     def named(drift: Drift) -> str:
-        if drift.kind == "classes":
-            return f"the {PREDICTED}"
+        if drift.is_of_predictions:
+            return f"the {drift.name}"
         return shown(drift.name, 40) if as_html else repr(shorten(drift.name, 40))
 
     if not drifted:
@@ -65,13 +66,13 @@ def verdict(drifts: list[Drift], drifted: list[Drift], as_html: bool = False) ->
     return f"{len(drifted):,} of {len(drifts):,} {have} drifted: {listed}{more}"
 
 
-def _pictures(pictured: list[Drift], drifted: list[Drift], of_classes: Drift) -> str:
+def _pictures(pictured: list[Drift], drifted: list[Drift], of_model: Drift) -> str:
     if not drifted:
         return "<p>Nothing: no shift is both large and more than chance.</p>"
-    others = [drift for drift in drifted if drift is not of_classes and drift not in pictured]
+    others = [drift for drift in drifted if drift is not of_model and drift not in pictured]
     more = f'<p class="note">{len(others):,} more are in the list below.</p>' if others else ""
-    if of_classes in drifted:
-        more += '<p class="note">So has the predicted class: see below.</p>'
+    if of_model in drifted:
+        more += f'<p class="note">So has the {of_model.name}: see below.</p>'
     # one or two are to be no wider than three
     drawn = [*map(_drawn, pictured, range(len(pictured))), *["<div></div>"] * (3 - len(pictured))]
     return f'<div class="panels">{"".join(drawn)}</div>{more}'
@@ -138,11 +139,14 @@ def _word(drift: Drift) -> str:
     return "large" if drift.psi >= LARGE else "moderate" if drift.psi >= MODERATE else "small"
 
 
-def _classes(drift: Drift, number: int) -> str:
+def _predictions(drift: Drift, number: int) -> str:
+    is_quantity = drift.kind == "estimates"
     shares = pd.DataFrame(
-        {"share of the test rows": drift.before, "share now": drift.now}, index=pd.Index(drift.bins, name="class")
+        {"share of the test rows": drift.before, "share now": drift.now},
+        index=pd.Index(drift.bins, name="range" if is_quantity else "class"),
     )
-    caption = "Rows that the model predicts as each class: of the test rows when it was trained, and now."
+    caption = "Rows whose estimate lies in each range" if is_quantity else "Rows that the model predicts as each class"
+    caption += ": of the test rows when it was trained, and now."
     return f'<div class="panels">{_drawn(drift, number)}<div>{table(shares, caption, bars=("share now",))}</div></div>'
 
 

@@ -1,11 +1,12 @@
-"""What a model leans on: how much accuracy is lost when the values of a column are shuffled."""
+"""What a model leans on: how much accuracy, or R², is lost when the values of a column are shuffled."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.base import ClassifierMixin
-from sklearn.feature_selection import f_classif
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.feature_selection import f_classif, f_regression
 from sklearn.pipeline import Pipeline
 
 from steps.evaluation.measures import class_scores
@@ -14,6 +15,7 @@ MAX_COLUMNS = 15  # that are measured
 SHUFFLES = 5
 # predictions of class models, a second or two of work, and of rows; cells for the memory of a wide table
 MAX_PREDICTIONS, MAX_ROWS_PREDICTED, MAX_CELLS, MAX_CELLS_AT_ONCE = 300_000, 12_000, 40_000_000, 20_000_000
+MAX_QUANTITIES = 30_000  # estimates of a quantity
 MIN_ROWS = 60  # of the sample
 NEARLY_ALL = 0.9
 
@@ -22,16 +24,16 @@ NEARLY_ALL = 0.9
 class Importance:
     """What each measured column is worth."""
 
-    # one row a column, the most important first: importance (accuracy lost) and spread (deviation over the shuffles)
+    # one row a column, the most important first: importance (what is lost) and spread (deviation over the shuffles)
     table: pd.DataFrame
     n_rows: int  # of the sample
-    accuracy: float  # of the model on them
-    most_frequent: float  # share of the most frequent class among them
+    score: float  # of the model on them: accuracy, or R²
+    guessed: float  # what is got without a model: the share of the most frequent class among them, or 0
 
     @property
     def dominant(self) -> str | None:
-        """The column without which nearly all is lost that the model gets right beyond the most frequent class."""
-        gained = self.accuracy - self.most_frequent
+        """The column without which nearly all is lost that the model gets beyond a guess."""
+        gained = self.score - self.guessed
         if len(self.table) and gained > 0 and self.table["importance"].iloc[0] >= NEARLY_ALL * gained:
             return self.table.index[0]
         return None
@@ -88,36 +90,90 @@ def column_importance(
     if len(columns) > MAX_COLUMNS:
         columns = _most_telling(sample, codes, columns)
 
+    def accuracies(rows: pd.DataFrame) -> np.ndarray:
+        predicted = class_scores(classifier, rows).argmax(axis=1)
+        return (predicted.reshape(-1, len(sample)) == codes).mean(axis=1)
+
+    most_frequent = float(np.bincount(codes).max() / len(codes))
+    return _importance(sample, columns, accuracies, most_frequent, rng)
+
+
+def quantity_importance(
+    regressor: RegressorMixin, features: pd.DataFrame, y: np.ndarray, columns: dict[str, list[str]], seed: int = 0
+) -> Importance:
+    """Measure how much R² is lost when the values of a column are shuffled among rows, on a sample of the rows.
+
+    Args:
+        regressor: Regressor of the features.
+        features: Preprocessed test rows.
+        y: Their quantity.
+        columns: Names of the features that came of each raw column.
+        seed: Seed of the sample and the shuffles.
+    """
+    rng = np.random.default_rng(seed)
+    columns = {name: outputs for name, outputs in columns.items() if len(outputs)}
+    n_predicted = min(MAX_QUANTITIES, MAX_CELLS / features.shape[1])
+    n_rows = int(max(n_predicted / SHUFFLES / min(len(columns), MAX_COLUMNS), MIN_ROWS))
+    chosen = np.sort(rng.permutation(len(y))[:n_rows])
+    sample, y = features.iloc[chosen].reset_index(drop=True), y[chosen]
+    if len(columns) > MAX_COLUMNS:
+        columns = _most_telling(sample, y, columns, f_regression)
+    spread = max(float(y.var()), np.finfo(float).tiny)
+
+    def determined(rows: pd.DataFrame) -> np.ndarray:
+        estimates = regressor.predict(rows).reshape(-1, len(sample))
+        return 1 - ((estimates - y) ** 2).mean(axis=1) / spread
+
+    return _importance(sample, columns, determined, 0.0, rng)
+
+
+def _importance(
+    sample: pd.DataFrame,
+    columns: dict[str, list[str]],
+    scores: Callable[[pd.DataFrame], np.ndarray],
+    guessed: float,
+    rng: np.random.Generator,
+) -> Importance:
+    """Measure what is lost of a score when the values of a column are shuffled among the rows of a sample.
+
+    Args:
+        sample: Preprocessed rows.
+        columns: Names of the features that came of each raw column that is measured.
+        scores: Gives the score of each copy of the sample among rows that are copies of it, one after the other.
+        guessed: The score without a model.
+        rng: Random numbers.
+    """
     straight = np.tile(np.arange(len(sample)), SHUFFLES)
     crossed = np.concatenate([rng.permutation(len(sample)) for _ in range(SHUFFLES)])
-    whole = (class_scores(classifier, sample).argmax(axis=1) == codes).mean()
+    whole = float(scores(sample)[0])
     # few calls of many rows are faster than many of few; a wide table is taken in parts for its memory
-    at_once = max(1, int(MAX_CELLS_AT_ONCE / (len(straight) * features.shape[1])))
+    at_once = max(1, int(MAX_CELLS_AT_ONCE / (len(straight) * sample.shape[1])))
     names = list(columns)
-    right = []
+    reached = []
     for start in range(0, len(names), at_once):
         stacked = []
         for name in names[start : start + at_once]:
             mixed = sample.iloc[straight].reset_index(drop=True)
             mixed[columns[name]] = sample[columns[name]].iloc[crossed].reset_index(drop=True)
             stacked.append(mixed)
-        predicted = class_scores(classifier, pd.concat(stacked, ignore_index=True)).argmax(axis=1)
-        right.append((predicted.reshape(-1, len(sample)) == codes).mean(axis=1).reshape(-1, SHUFFLES))
-    lost = whole - np.concatenate(right)
+        reached.append(scores(pd.concat(stacked, ignore_index=True)).reshape(-1, SHUFFLES))
+    lost = whole - np.concatenate(reached)
     index = pd.Index(names, name="column")
     found = pd.DataFrame({"importance": lost.mean(axis=1), "spread": lost.std(axis=1)}, index=index)
     found = found.sort_values("importance", ascending=False, kind="stable")
-    return Importance(found, len(sample), float(whole), float(np.bincount(codes).max() / len(codes)))
+    return Importance(found, len(sample), whole, guessed)
 
 
-def _most_telling(sample: pd.DataFrame, codes: np.ndarray, columns: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return the columns that have a feature that tells the classes apart best by itself, with their features."""
+def _most_telling(
+    sample: pd.DataFrame, labels: np.ndarray, columns: dict[str, list[str]], test: Callable = f_classif
+) -> dict[str, list[str]]:
+    """Return the columns that have a feature that tells the labels best by itself, with their features."""
     features = [sample[name] for outputs in columns.values() for name in outputs]
     numbers = np.column_stack(
         [(values.cat.codes if values.dtype == "category" else values).to_numpy(float) for values in features]
     )
     with np.errstate(all="ignore"):
-        tells = np.nan_to_num(f_classif(np.nan_to_num(numbers) + 0, codes)[0])
+        tells = np.nan_to_num(test(np.nan_to_num(numbers) + 0, labels)[0])
     ends = np.cumsum([len(outputs) for outputs in columns.values()])
     best = np.array([part.max() for part in np.split(tells, ends[:-1])])
     names = list(columns)

@@ -34,6 +34,11 @@ class Evaluation:
     confusion: np.ndarray  # test rows counted by true class (down) and predicted class (across)
 
     @property
+    def score(self) -> float:
+        """The one figure of the model: macro-averaged F1 of all classes."""
+        return self.figures["macro_f1"]
+
+    @property
     def names(self) -> list[str]:
         """Names of the classes."""
         return list(self.per_class.index)

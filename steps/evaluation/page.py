@@ -138,16 +138,18 @@ def classes_report(per_class: pd.DataFrame) -> str:
     return weakest_first(shown_classes, told, "F1", ("F1", "precision", "recall"))
 
 
-def importance_table(importance: Importance, n_columns: int) -> str:
-    """Render what columns are worth, of a table of a number of columns."""
-    lost = importance.table.rename(columns={"importance": "accuracy lost", "spread": "± deviation"})
+def importance_table(importance: Importance, n_columns: int, figure: str = "accuracy") -> str:
+    """Render what columns are worth, of a table of a number of columns, by what is lost of a figure."""
+    lost = importance.table.rename(columns={"importance": f"{figure} lost", "spread": "± deviation"})
+    of_classes = ", of each class alike as far as there are" if figure == "accuracy" else ""
     told = (
-        "How much accuracy is lost when the values of one column are shuffled among rows: mean and standard deviation "
-        f"of {SHUFFLES} shuffles of {importance.n_rows:,} test rows, of each class alike as far as there are."
+        f"How much {figure} is lost when the values of one column are shuffled among rows: mean and standard deviation "
+        f"of {SHUFFLES} shuffles of {importance.n_rows:,} test rows{of_classes}."
     )
     if len(lost) < n_columns:
-        told += f" Measured are the {len(lost)} of {n_columns:,} columns that tell the classes apart best."
-    return table(lost, told, bars=("accuracy lost",), spread="± deviation")
+        what = "the classes apart" if of_classes else "the quantity"
+        told += f" Measured are the {len(lost)} of {n_columns:,} columns that tell {what} best."
+    return table(lost, told, bars=(f"{figure} lost",), spread="± deviation")
 
 
 def pairs_report(pairs: list[Pair], evaluation: Evaluation, columns: list[str]) -> str:

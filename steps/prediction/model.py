@@ -45,7 +45,8 @@ def require_own(model: object, place: str) -> None:
     Raises:
         ValueError: it is another.
     """
-    is_own = isinstance(model, Pipeline) and hasattr(model[0], "columns") and hasattr(model, "predict_proba")
+    is_own = isinstance(model, Pipeline) and hasattr(model[0], "columns")
+    is_own = is_own and (hasattr(model, "predict_proba") or hasattr(model[-1], "predict_interval"))
     if not is_own:
         raise ValueError(
             f"{place} holds a {type(model).__name__}, no model that takes raw rows. Name one that training has made."

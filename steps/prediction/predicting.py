@@ -1,11 +1,10 @@
-"""Stream rows through a model: their classes, probabilities and margins, as Parquet or CSV, in their order."""
+"""Stream rows through a model: their classes or estimates, as Parquet or CSV, in their order."""
 
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from steps.cells import category_of
 from steps.evaluation.measures import class_f1
+from steps.evaluation.quantities import errors
 from steps.prediction.rows import blocks, frame_of
 from steps.raw_rows import distinct_names
 from steps.tables.types import label_column
@@ -23,33 +23,99 @@ from steps.tables.types import label_column
 T, U = TypeVar("T"), TypeVar("U")
 
 
-@dataclass
-class Predicted:
+class Predicted(Protocol):
     """What came of rows that were predicted."""
 
-    classes: list[str]  # names of the classes
-    class_rows: np.ndarray  # rows that were predicted as each
-    labels: list[np.ndarray] = field(default_factory=list)  # codes of the true classes, -1 for one that is not known
-    predictions: list[np.ndarray] = field(default_factory=list)  # codes of the same rows' predicted classes
-
-    @property
-    def rows(self) -> int:
-        """How many rows were predicted."""
-        return int(self.class_rows.sum())
+    rows: int  # how many
+    classes: list[str]  # names of the classes; none of a quantity
+    columns: list[str]  # names of what is written of each row
 
     @property
     def class_mix(self) -> dict[str, float]:
         """Share of the rows that were predicted as each class."""
-        return dict(zip(self.classes, (self.class_rows / max(1, self.rows)).tolist(), strict=True))
 
     def figures(self) -> dict[str, float]:
-        """Return accuracy and macro_f1 as evaluate_model has them, and labelled_rows; none without labels."""
-        if not any(map(len, self.labels)):
+        """Return the figures that evaluate_model has, and labelled_rows; none without labels."""
+
+    def of_block(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return what the model says of rows; several threads may ask at once."""
+
+    def add(self, found: np.ndarray, labels: pa.ChunkedArray | None) -> list[pa.Array | np.ndarray]:
+        """Take what the model said of rows, and their labels where they are known; return the columns to write."""
+
+
+class PredictedClasses:
+    """Rows whose classes were predicted: class, probability_… of each class, and margin are written."""
+
+    def __init__(self, model: Pipeline):
+        self._model, known = model, pd.Index(model.classes_)
+        self._values = pa.array(known.tolist())
+        self._codes_of = {category_of(name): code for code, name in enumerate(known.tolist())}
+        self.classes = [str(name) for name in known]
+        self.columns = ["class", *(f"probability_{name}" for name in self.classes), "margin"]
+        self._class_rows = np.zeros(len(self.classes), int)  # rows that were predicted as each
+        # codes of the true classes, -1 for one that is not known, and of the same rows' predicted ones
+        self._labels: list[np.ndarray] = []
+        self._predictions: list[np.ndarray] = []
+
+    @property
+    def rows(self) -> int:
+        return int(self._class_rows.sum())
+
+    @property
+    def class_mix(self) -> dict[str, float]:
+        return dict(zip(self.classes, (self._class_rows / max(1, self.rows)).tolist(), strict=True))
+
+    def figures(self) -> dict[str, float]:
+        if not any(map(len, self._labels)):
             return {}
-        true, predicted = np.concatenate(self.labels), np.concatenate(self.predictions)
+        true, predicted = np.concatenate(self._labels), np.concatenate(self._predictions)
         f1 = class_f1(true, predicted, len(self.classes))
         macro_f1 = 0.0 if np.isnan(f1).all() else float(np.nanmean(f1))
         return {"accuracy": float((true == predicted).mean()), "macro_f1": macro_f1, "labelled_rows": len(true)}
+
+    def of_block(self, rows: pd.DataFrame) -> np.ndarray:
+        return self._model.predict_proba(rows)
+
+    def add(self, found: np.ndarray, labels: pa.ChunkedArray | None) -> list[pa.Array | np.ndarray]:
+        codes = found.argmax(axis=1)
+        self._class_rows += np.bincount(codes, minlength=len(self.classes))
+        if labels is not None:
+            true = _codes(labels, self._codes_of)
+            self._labels.append(true[true > -2])
+            self._predictions.append(codes[true > -2].astype(np.int32))
+        return [self._values.take(pa.array(codes)), *found.T, _margin(found)]
+
+
+class EstimatedQuantities:
+    """Rows whose quantity was estimated: predicted, and the lower and upper end of its interval are written."""
+
+    def __init__(self, model: Pipeline):
+        self._model = model
+        self.rows = 0
+        self.classes: list[str] = []
+        self.class_mix: dict[str, float] = {}
+        self.columns = ["predicted", "lower", "upper"]
+        self._labels: list[np.ndarray] = []
+        self._found: list[np.ndarray] = []  # of the same rows, estimate, lower and upper
+
+    def figures(self) -> dict[str, float]:
+        if not any(map(len, self._labels)):
+            return {}
+        true, (estimated, lower, upper) = np.concatenate(self._labels), np.concatenate(self._found).T
+        coverage = float(((lower <= true) & (true <= upper)).mean())
+        return {**errors(true, estimated), "interval_coverage": coverage, "labelled_rows": len(true)}
+
+    def of_block(self, rows: pd.DataFrame) -> np.ndarray:
+        return self._model[-1].predict_interval(self._model[:-1].transform(rows))
+
+    def add(self, found: np.ndarray, labels: pa.ChunkedArray | None) -> list[pa.Array | np.ndarray]:
+        self.rows += len(found)
+        if labels is not None and (pa.types.is_floating(labels.type) or pa.types.is_integer(labels.type)):
+            true = labels.to_numpy().astype(float)  # a missing one is NaN
+            self._labels.append(true[np.isfinite(true)])
+            self._found.append(found[np.isfinite(true)])
+        return [*found.T]
 
 
 def predict(
@@ -66,10 +132,11 @@ def predict(
     Args:
         model: The model.
         rows: The table, with its columns.
-        path: File to write: of each row the columns that are kept, class, probability_… of each class, and margin, the
-            difference of the two highest probabilities. A name that a kept column has gets an underscore.
+        path: File to write: of each row the columns that are kept; of classes class, probability_… of each class, and
+            margin, the difference of the two highest probabilities; of a quantity predicted, lower and upper. A name
+            that a kept column has gets an underscore.
         keep: Names of columns to keep.
-        label: Name of the column of true classes, where there is one; None for none.
+        label: Name of the column of labels, where there is one; None for none.
         as_csv: Whether to write CSV, otherwise Parquet.
         progress: Is told how many rows are done, after each block.
 
@@ -81,34 +148,18 @@ def predict(
     missing = [name for name in keep if name not in there]
     if missing:
         raise ValueError(f"keep: the table has no column {missing[0]!r}. It has {', '.join(map(repr, there[:20]))}.")
-    classes = pd.Index(model.classes_)
-    names = [str(name) for name in classes]
-    own = distinct_names(["class", *(f"probability_{name}" for name in names), "margin"], tuple(keep))
-    codes_of = {category_of(name): code for code, name in enumerate(classes.tolist())}
-    predicted = Predicted(names, np.zeros(len(names), int))
+    predicted = (PredictedClasses if hasattr(model, "predict_proba") else EstimatedQuantities)(model)
+    names = [*keep, *distinct_names(predicted.columns, tuple(keep))]
     read = [*dict.fromkeys([*model[0].columns, *keep, *([] if label is None else [label])])]
-    writer, of_classes = None, pa.array(classes.tolist())
+    writer = None
 
     def predict_block(block: pa.Table) -> tuple[pa.Table, np.ndarray]:
-        return block, model.predict_proba(frame_of(block, model))
+        return block, predicted.of_block(frame_of(block, model))
 
     try:
-        for block, probabilities in _in_order(predict_block, blocks(rows, read)):
-            codes = probabilities.argmax(axis=1)
-            predicted.class_rows += np.bincount(codes, minlength=len(names))
-            if label is not None:
-                true = _codes(label_column(block.column(label)), codes_of)
-                predicted.labels.append(true[true > -2])
-                predicted.predictions.append(codes[true > -2].astype(np.int32))
-            written = pa.table(
-                [
-                    *(_kept(block.column(name), as_csv) for name in keep),
-                    of_classes.take(pa.array(codes)),
-                    *probabilities.T,
-                    _margin(probabilities),
-                ],
-                [*keep, *own],
-            )
+        for block, found in _in_order(predict_block, blocks(rows, read)):
+            columns = predicted.add(found, None if label is None else label_column(block.column(label)))
+            written = pa.table([*(_kept(block.column(name), as_csv) for name in keep), *columns], names)
             if writer is None:
                 writer = (csv.CSVWriter if as_csv else parquet.ParquetWriter)(path, written.schema)
             writer.write_table(written)

@@ -6,7 +6,7 @@ The parts follow Mitchell et al., Model Cards for Model Reporting, 2019.
 from typing import Any
 
 FEW_ROWS = 30  # test rows of a class: the figures of fewer say little
-LOW_F1 = 0.5
+LOW_F1, LOW_R2 = 0.5, 0.5
 MOST_COLUMNS = 100  # that are listed
 
 
@@ -15,21 +15,39 @@ def model_card(facts: dict[str, Any]) -> str:
     return "\n".join([*_head(facts), *_rows(facts), *_figures(facts), *_limits(facts), *_columns(facts), *_use(facts)])
 
 
-def _head(facts: dict[str, Any]) -> list[str]:
+def _is_quantity(facts: dict[str, Any]) -> bool:
+    return facts.get("task") == "regression"
+
+
+def _what(facts: dict[str, Any]) -> str:
+    if _is_quantity(facts):
+        low, high = (f"{100 * level:g}" for level in facts["levels"])
+        return (
+            f"Estimates `{_cell(facts['label'])}` of a row, a quantity, and an interval that it lies in, whose ends "
+            f"are meant to have {low} % and {high} % of the rows below them. The estimate is a weighted mean of "
+            "gradient boosting, extremely randomised trees and a linear model (scikit-learn's), as far as each helps; "
+            "the ends are gradient boosting of quantiles, with the reading of raw rows in front."
+        )
     classes, names = facts["classes"], ", ".join(map(_cell, facts["classes"][:20]))
     more = f" and {len(classes) - 20:,} more" if len(classes) > 20 else ""
     learners = " and ".join(facts.get("learners", ()))
     made_of = (
-        f"A weighted vote of models by {learners} that was chosen on validation rows, "
+        f"A weighted vote of models by {learners}, "
         if learners
         else "One gradient boosting model of trees for each class (scikit-learn's HistGradientBoostingClassifier), "
         "joined in a OneVsRestClassifier, "
     )
+    return (
+        f"Predicts `{_cell(facts['label'])}` of a row, one of {len(classes)} classes: {names}{more}. {made_of}"
+        "with the reading of raw rows in front."
+    )
+
+
+def _head(facts: dict[str, Any]) -> list[str]:
     return [
         f"# Model card: {_cell(facts['identifier'] or facts['label'])}",
         "",
-        f"Predicts `{_cell(facts['label'])}` of a row, one of {len(classes)} classes: {names}{more}. {made_of}"
-        "with the reading of raw rows in front.",
+        _what(facts),
         "",
         f"- Run: {_cell(facts['run'] or 'not told')}",
         f"- Made: {facts['created']}",
@@ -41,7 +59,7 @@ def _head(facts: dict[str, Any]) -> list[str]:
 
 def _rows(facts: dict[str, Any]) -> list[str]:
     split, rows = facts["split"], facts["rows"]
-    how = "a random share of each class"
+    how = f"a random share of each {'tenth of the label' if _is_quantity(facts) else 'class'}"
     if split["split_by"]:
         how = f"the newest by `{_cell(split['split_by'])}`"
     elif split["group_by"]:
@@ -59,6 +77,20 @@ def _rows(facts: dict[str, Any]) -> list[str]:
 
 def _figures(facts: dict[str, Any]) -> list[str]:
     figures = facts["figures"]
+    if _is_quantity(facts):
+        names = {
+            "r2": "R²",
+            "mean_absolute_error": "mean absolute error",
+            "root_mean_squared_error": "root mean squared error",
+            "interval_coverage": "share of the rows in their interval",
+            "interval_width": "mean width of the interval",
+        }
+        listed = [
+            f"| {title} | {_quantity(figures.get(name))} | {_quantity(figures.get(f'baseline_{name}'))} |"
+            for name, title in names.items()
+        ]
+        head = ["| on the test rows | model | always the median |", "|---|--:|--:|"]
+        return ["## Figures", "", *head, *listed, ""]
     names = {"accuracy": "Accuracy", "macro_f1": "Macro-F1"}
     overall = [f"{names[name]} {figures[name]:.4f}" for name in names if name in figures]
     table = [
@@ -81,11 +113,13 @@ def _figures(facts: dict[str, Any]) -> list[str]:
 
 def _limits(facts: dict[str, Any]) -> list[str]:
     figures, lines = facts["figures"], []
-    known = {name: rows for name, rows in figures["rows"].items() if rows is not None}
+    if _is_quantity(facts) and figures.get("r2", 0) < LOW_R2:
+        lines.append(f"R² below {LOW_R2}: most of what makes the rows differ is not in the columns")
+    known = {name: rows for name, rows in figures.get("rows", {}).items() if rows is not None}
     few = [name for name, rows in known.items() if rows < FEW_ROWS]
     if few:
         lines.append(f"Fewer than {FEW_ROWS} test rows, so that their figures say little: {_listed(few)}")
-    low = [name for name, f1 in figures["f1"].items() if known.get(name) and f1 is not None and f1 < LOW_F1]
+    low = [name for name, f1 in figures.get("f1", {}).items() if known.get(name) and f1 is not None and f1 < LOW_F1]
     if low:
         lines.append(f"F1 below {LOW_F1}: {_listed(low)}")
     if facts["duplicates_in_train"]:
@@ -95,7 +129,10 @@ def _limits(facts: dict[str, Any]) -> list[str]:
         )
     if not facts["split"]["split_by"]:
         lines.append("The test rows are of the same time and places as the training rows; later ones may be harder")
-    lines.append("A row is given one of the classes above, also one that belongs to none of them")
+    if _is_quantity(facts):
+        lines.append("A row unlike all training rows gets an estimate, too, which is little worth")
+    else:
+        lines.append("A row is given one of the classes above, also one that belongs to none of them")
     lines.append("A category that no training row has counts as missing; a warning tells of values that cannot be read")
     return ["## Limits", "", *(f"- {line}." for line in lines), ""]
 
@@ -139,3 +176,7 @@ def _count(value: Any) -> str:
 
 def _figure(value: Any) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def _quantity(value: Any) -> str:
+    return "" if value is None else f"{value:,.5g}"

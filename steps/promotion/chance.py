@@ -3,6 +3,29 @@
 import numpy as np
 
 N_RESAMPLES = 2_000
+DRAWN_AT_ONCE = 5_000_000  # rows of resamples
+
+
+def bootstrap_errors(true: np.ndarray, first: np.ndarray, second: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % interval of the difference in mean absolute error of two models, the second's less the first's.
+
+    The same bootstrap, of a quantity: each resample draws test rows with the difference of both models' errors there.
+
+    Args:
+        true: Quantity of each test row, shape (n_rows,).
+        first: What the first model estimates, shape (n_rows,).
+        second: What the second model estimates, shape (n_rows,).
+        seed: Seed of the resamples.
+    """
+    rng, n_rows = np.random.default_rng(seed), len(true)
+    differences = np.abs(true - second) - np.abs(true - first)
+    means = np.empty(N_RESAMPLES)
+    at_once = max(1, DRAWN_AT_ONCE // n_rows)
+    for start in range(0, N_RESAMPLES, at_once):
+        drawn = rng.integers(n_rows, size=(min(at_once, N_RESAMPLES - start), n_rows), dtype=np.int32)
+        means[start : start + len(drawn)] = differences[drawn].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def bootstrap(true: np.ndarray, first: np.ndarray, second: np.ndarray, seed: int = 0) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from steps import champions
 from steps.champions import Champion
 from steps.model_folder import TRAINING_ROWS, load_model, read_facts
 from steps.places import local_path
-from steps.promotion.judging import Verdict, judge
+from steps.promotion.judging import Verdict, judge, judge_quantity
 from steps.promotion.rows import digest_of, row_hashes
 
 
@@ -24,7 +24,7 @@ def contest(
         folder: Folder of the new model, the challenger.
         run: Id of the run that trained it, or the name of its job.
         test: Test rows, which the challenger was not trained on.
-        predicted: What it predicts of them, as text; shape (n_rows,).
+        predicted: What it predicts of them, classes as text, a quantity as numbers; shape (n_rows,).
         max_class_loss: F1 that a class may lose.
 
     Raises:
@@ -65,6 +65,9 @@ def _verdict(
     if former["label"] != facts["label"]:
         labels = f"{former['label']!r}, and this model {facts['label']!r}"
         return Verdict("kept", [f"the champion predicts {labels}. {by_hand}"])
+    tasks = [of.get("task", "classification") for of in (former, facts)]
+    if tasks[0] != tasks[1]:
+        return Verdict("kept", [f"the champion is of {tasks[0]}, and this model of {tasks[1]}. {by_hand}"])
     missing = [name for name in former["columns"] if name not in test]
     if missing:
         named = f"{missing[:10]}" + (f" and {len(missing) - 10:,} more" if len(missing) > 10 else "")
@@ -76,9 +79,12 @@ def _verdict(
         return Verdict("kept", [f"the champion cannot read today's table: {error} {by_hand}"])
     if not unseen.any():
         return Verdict("kept", [f"{told} {by_hand}"])
-    rows = test[unseen]
-    true = rows[facts["label"]].astype(str).to_numpy()
-    verdict = judge(true, model.predict(rows).astype(str), predicted[unseen], max_class_loss)
+    rows, predicted = test[unseen], predicted[unseen]
+    if tasks[1] == "regression":
+        verdict = judge_quantity(rows[facts["label"]].to_numpy(float), model.predict(rows), predicted)
+    else:
+        true = rows[facts["label"]].astype(str).to_numpy()
+        verdict = judge(true, model.predict(rows).astype(str), predicted, max_class_loss)
     return verdict.with_reason(told) if told else verdict
 
 

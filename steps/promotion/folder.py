@@ -21,6 +21,10 @@ from steps.promotion.rows import digest_of, row_hashes
 PACKAGES = ("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub")  # what loading and predicting needs
 N_REFERENCE = 10_000  # rows
 BY_CLASS = ("rows", "precision", "recall", "f1")
+OVERALL = ("accuracy", "macro_f1", "mean_f1")
+OF_QUANTITIES = ("r2", "mean_absolute_error", "root_mean_squared_error", "interval_coverage", "interval_width")
+OF_QUANTITIES = (*OF_QUANTITIES, *(f"baseline_{name}" for name in OF_QUANTITIES[:3]))
+N_QUANTILES = 1_001  # of what is estimated of the test rows, from the smallest to the largest
 
 
 def facts_of(
@@ -38,24 +42,29 @@ def facts_of(
         model: The model, whose first step is a RawRows.
         train: Its training rows.
         test: Its test rows.
-        predicted: What it predicts of them, as text; shape (n_rows,).
+        predicted: What it predicts of them, classes as text, a quantity as numbers; shape (n_rows,).
         told: What the steps before have told of these rows: label, source, fingerprint, test_size, seed, ….
-        figures: What evaluate_model has measured: accuracy, macro_f1, …, and f1_c for the class of code c.
+        figures: What evaluate_model has measured: accuracy, macro_f1, …, and f1_c for the class of code c, or r2, ….
         more: What else is to be in it.
     """
     label = told["label"]
-    classes = [str(name) for name in model.classes_]
-    mix = pd.Series(predicted).value_counts(normalize=True)
-    overall = {name: figures[name] for name in ("accuracy", "macro_f1", "mean_f1") if name in figures}
-    by_class = {
-        name: {of_class: figures.get(f"{name}_{code}") for code, of_class in enumerate(classes)} for name in BY_CLASS
-    }
+    if told.get("task") == "regression":
+        places = np.linspace(0, 1, min(len(predicted), N_QUANTILES))
+        of_task = {
+            "task": "regression",
+            "classes": [],
+            "levels": list(model[-1].levels),
+            "estimates": np.quantile(predicted, places).tolist(),
+            "figures": {name: figures[name] for name in OF_QUANTITIES if name in figures},
+        }
+    else:
+        of_task = _of_classes([str(name) for name in model.classes_], predicted, figures)
     first = train[list(model[0].columns)].head(1)
     return {
         **more,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "label": label,
-        "classes": classes,
+        **of_task,
         "columns": model[0].columns,
         "example": {name: _json_value(values.iloc[0]) for name, values in first.items()},
         "source": told.get("source", ""),
@@ -64,12 +73,24 @@ def facts_of(
         "rows": {"train": len(train), "test": len(test)},
         "duplicates_in_train": told.get("duplicates_in_train", 0),
         "na_values": told.get("na_values", []),
-        "figures": overall | by_class,
-        "class_mix": {name: float(mix.get(name, 0.0)) for name in classes},
         "test_rows": digest_of(row_hashes(model, test, label)),
         "python": platform.python_version(),
         "learners": getattr(model[-1], "learners", []),  # of a vote
         "packages": {package: version(package) for package in (*PACKAGES, *getattr(model[-1], "packages", ()))},
+    }
+
+
+def _of_classes(classes: list[str], predicted: np.ndarray, figures: dict[str, float]) -> dict[str, Any]:
+    """Return what there is to be known of the classes that a model tells."""
+    mix = pd.Series(predicted).value_counts(normalize=True)
+    by_class = {
+        name: {of_class: figures.get(f"{name}_{code}") for code, of_class in enumerate(classes)} for name in BY_CLASS
+    }
+    return {
+        "task": "classification",
+        "classes": classes,
+        "figures": {name: figures[name] for name in OVERALL if name in figures} | by_class,
+        "class_mix": {name: float(mix.get(name, 0.0)) for name in classes},
     }
 
 

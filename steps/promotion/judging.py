@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.metrics import f1_score
 
-from steps.promotion.chance import N_RESAMPLES, bootstrap
+from steps.promotion.chance import N_RESAMPLES, bootstrap, bootstrap_errors
 
 MOST_NAMED = 5  # classes in one reason
 MOST_KEPT = 50  # whose figures the verdict has: those that differ most
@@ -18,7 +18,7 @@ class Verdict:
 
     name: Literal["promoted", "kept", "tie"]
     reasons: list[str]
-    # rows, macro_f1 of both, the interval of the difference, and by class the F1 of champion and challenger
+    # rows, macro_f1 or mean_absolute_error of both, the interval of the difference, and by class the F1 of both
     figures: dict[str, Any] = field(default_factory=dict)
 
     def with_reason(self, reason: str) -> "Verdict":
@@ -61,3 +61,29 @@ def judge(true: np.ndarray, champion: np.ndarray, challenger: np.ndarray, max_cl
     if high < 0:
         return Verdict("kept", [f"{seen}: it is worse", *([guard] if worse else [])], figures)
     return Verdict("tie", [f"{seen}: chance explains it", *([guard] if worse else [])], figures)
+
+
+def judge_quantity(true: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -> Verdict:
+    """Judge two models by the mean absolute error of what they estimate of the same rows.
+
+    The challenger is promoted where its error is smaller by more than chance explains (a 95 % interval of the paired
+    bootstrap below 0). A difference that chance explains is a tie.
+
+    Args:
+        true: Quantity of the rows, shape (n_rows,).
+        champion: What the champion estimates, shape (n_rows,).
+        challenger: What the challenger estimates, shape (n_rows,).
+    """
+    errors = [float(np.abs(true - estimated).mean()) for estimated in (champion, challenger)]
+    low, high = bootstrap_errors(true, champion, challenger)
+    figures = {"rows": len(true), "champion_mean_absolute_error": errors[0], "mean_absolute_error": errors[1]}
+    figures |= {"low": low, "high": high}
+    seen = (
+        f"mean absolute error {errors[1]:.5g} against {errors[0]:.5g} of the champion on the same {len(true):,} test "
+        f"rows; the difference lies between {low:+.4g} and {high:+.4g} in 95% of {N_RESAMPLES:,} resamples"
+    )
+    if high < 0:
+        return Verdict("promoted", [seen], figures)
+    if low > 0:
+        return Verdict("kept", [f"{seen}: it is worse"], figures)
+    return Verdict("tie", [f"{seen}: chance explains it"], figures)

@@ -17,7 +17,7 @@ SHA256 = ""  # of model.joblib: loading a model executes what its file says, so 
 
 
 def load_model():
-    """Return the scikit-learn classifier; it takes raw rows, in any order of columns and with others among them."""
+    """Return the scikit-learn model; it takes raw rows, in any order of columns and with others among them."""
     content = (HERE / "model.joblib").read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
         sys.exit("model.joblib is not the file that this script was written for. It is not loaded.")
@@ -33,8 +33,11 @@ def read_rows(path):
 
 
 def predict(rows):
-    """Return the class of each row and the probability of every class."""
+    """Return the class of each row and the probability of every class; of a quantity its estimate and interval."""
     model = load_model()
+    if not hasattr(model, "predict_proba"):
+        intervals = model[-1].predict_interval(model[:-1].transform(rows))
+        return pd.DataFrame(intervals, columns=["predicted", "lower", "upper"], index=rows.index)
     found = pd.DataFrame(model.predict_proba(rows), columns=[str(name) for name in model.classes_], index=rows.index)
     found.insert(0, "class", model.predict(rows))
     return found

@@ -138,9 +138,9 @@ class Metrics:
         )
 
     def count(self, classes: list[str], by_class: list[int]) -> None:
-        """Count the predictions of an answer."""
+        """Count the predictions of an answer; without classes, its rows."""
         self.rows.inc(sum(by_class))
-        for name, number in zip(classes, by_class, strict=True):
+        for name, number in zip(classes, by_class, strict=False):
             self.predictions.labels(name).inc(number)
 
 

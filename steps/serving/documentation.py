@@ -11,12 +11,16 @@ TEXTS = {"date": "A date or a moment", "time": "A time of day", "duration": "A d
 def described(facts: dict[str, Any], health: str, predict: str) -> dict[str, Any]:
     """Return the head of the page."""
     figures = facts.get("figures", {})
-    shown = ", ".join(f"{name} {figures[name]:.4f}" for name in ("accuracy", "macro_f1") if name in figures)
+    names = ("accuracy", "macro_f1", "r2", "mean_absolute_error")
+    shown = ", ".join(f"{name} {figures[name]:.4f}" for name in names if name in figures)
+    does = f"tells the class of rows: one of {len(facts['classes']):,}"
+    if _is_quantity(facts):
+        does = f"estimates a quantity of rows, {facts['label']}, and an interval that it lies in"
     name = facts.get("identifier") or facts["label"]
     return {
         "title": f"{name}: {facts['label']} of a row",
         "version": facts.get("run") or "1",
-        "description": f"Model `{facts['sha256'][:12]}` tells the class of rows: one of {len(facts['classes']):,}. "
+        "description": f"Model `{facts['sha256'][:12]}` {does}. "
         f"{'On test rows: ' + shown + '. ' if shown else ''}"
         f"POST `{predict}` takes at most {MOST_ROWS:,} rows and 50 MB at once, GET `{health}` tells whether it is "
         "ready. A missing value is `null`; `NaN` and `Infinity` are taken as missing, too. A category that was not "
@@ -27,12 +31,14 @@ def described(facts: dict[str, Any], health: str, predict: str) -> dict[str, Any
 
 def operation(facts: dict[str, Any]) -> dict[str, Any]:
     """Return how the route that predicts is documented, but for what it takes."""
-    answers = {
-        200: _answer("The class of each row, and the probability of each class.", _predictions(facts["classes"]))
-    }
+    told = "The class of each row, and the probability of each class."
+    if _is_quantity(facts):
+        told = "The estimate of each row, and the lower and upper end of the interval that it lies in."
+    answers = {200: _answer(told, _predictions(facts))}
     for code, why in {400: "A wrong request; the message names the row and column.", 413: "Too large."}.items():
         answers[code] = _answer(why, ERROR)
-    return {"summary": "Tell the class of rows", "responses": answers}
+    what = "Estimate the quantity of rows" if _is_quantity(facts) else "Tell the class of rows"
+    return {"summary": what, "responses": answers}
 
 
 def request_body(facts: dict[str, Any]) -> dict[str, Any]:
@@ -87,9 +93,18 @@ def _schema(kind: str) -> dict[str, Any]:
     return {"type": ["string", "null"], "description": f"{TEXTS[kind]}, as the training rows have it."}
 
 
-def _predictions(classes: list[str]) -> dict[str, Any]:
-    probabilities = {"type": "object", "properties": {name: {"type": "number"} for name in classes}}
-    one = {"type": "object", "properties": {"class": {"enum": classes}, "probabilities": probabilities}}
+def _is_quantity(facts: dict[str, Any]) -> bool:
+    return facts.get("task") == "regression"
+
+
+def _predictions(facts: dict[str, Any]) -> dict[str, Any]:
+    if _is_quantity(facts):
+        of_one = {name: {"type": "number"} for name in ("predicted", "lower", "upper")}
+    else:
+        classes = facts["classes"]
+        probabilities = {"type": "object", "properties": {name: {"type": "number"} for name in classes}}
+        of_one = {"class": {"enum": classes}, "probabilities": probabilities}
+    one = {"type": "object", "properties": of_one}
     warnings = {"type": "array", "items": {"type": "string"}}
     return {
         "type": "object",

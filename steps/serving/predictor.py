@@ -21,16 +21,21 @@ class Predictor:
     """A model, and how it answers. It is used by one thread at a time."""
 
     def __init__(self, model: Pipeline, facts: dict[str, Any]):
-        """Args: the model, which is RawRows, Features and a classifier, and the facts of its folder."""
+        """Args: the model, which is RawRows, Features and a classifier or regressor, and the facts of its folder."""
         self.read_raw, self.features, self.classifier = model
+        self.is_quantity = facts.get("task") == "regression"
         self.classes = facts["classes"]
         self.reader = Reader(model, facts.get("na_values", ()))
-        share_encoder(self.classifier)
-        self.joined = self._joined(facts["example"])
+        rows = self.features.transform(self.read_raw.transform(self.reader.table([facts["example"]])[0]))
+        if self.is_quantity:
+            self.joined = None
+            self.classifier.predict_interval(rows)  # which warms it
+        else:
+            share_encoder(self.classifier)
+            self.joined = self._joined(rows)
 
-    def _joined(self, example: dict[str, Any]) -> JoinedTrees | None:
-        """Return the joined trees, if they predict the example as the classifier does; this warms both."""
-        rows = self.features.transform(self.read_raw.transform(self.reader.table([example])[0]))
+    def _joined(self, rows: pd.DataFrame) -> JoinedTrees | None:
+        """Return the joined trees, if they predict an example as the classifier does; this warms both."""
         expected = self.classifier.predict_proba(rows)
         try:
             joined = JoinedTrees(self.classifier)
@@ -44,6 +49,8 @@ class Predictor:
 
     def answer(self, body: bytes) -> Iterator[tuple[bytes, list[int]] | None]:
         """Give None between pieces of the work, and in the end the answer as JSON, and how often each class is in it.
+
+        Of a quantity, the number of rows stands in place of those of each class.
 
         Raises:
             BadRequest: the request cannot be answered.
@@ -61,20 +68,27 @@ class Predictor:
         for start in range(0, len(rows), PIECE):
             if start:
                 yield None
-            parts.append(self._probabilities(rows.iloc[start : start + PIECE]))
-        probabilities = np.concatenate(parts)
-        codes = probabilities.argmax(axis=1)
-        answer = {
-            "predictions": [
+            parts.append(self._found(rows.iloc[start : start + PIECE]))
+        found = np.concatenate(parts)
+        if self.is_quantity:
+            by_class = [len(found)]
+            predictions = [dict(zip(("predicted", "lower", "upper"), row, strict=True)) for row in found.tolist()]
+        else:
+            codes = found.argmax(axis=1)
+            by_class = np.bincount(codes, minlength=len(self.classes)).tolist()
+            predictions = [
                 {"class": self.classes[code], "probabilities": dict(zip(self.classes, row, strict=True))}
-                for code, row in zip(codes.tolist(), probabilities.tolist(), strict=True)
+                for code, row in zip(codes.tolist(), found.tolist(), strict=True)
             ]
-        }
+        answer: dict[str, Any] = {"predictions": predictions}
         if told:
             print(*told, sep="\n", file=sys.stderr, flush=True)
             answer["metadata"] = {"warnings": told}  # which Vertex AI hands on
-        yield to_json(answer, inf_nan_mode="null"), np.bincount(codes, minlength=len(self.classes)).tolist()
+        yield to_json(answer, inf_nan_mode="null"), by_class
 
-    def _probabilities(self, rows: pd.DataFrame) -> np.ndarray:
+    def _found(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return the probabilities of the classes, or estimates with their intervals."""
         features = self.features.transform(rows)
+        if self.is_quantity:
+            return self.classifier.predict_interval(features)
         return (self.joined if self.joined and len(rows) <= FEW else self.classifier).predict_proba(features)

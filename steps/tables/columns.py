@@ -127,14 +127,15 @@ def _find_use(column: Column, plain: pa.ChunkedArray, labels: Labels, is_kept: b
     if not is_kept and is_identifier(plain, column.distinct):
         share, base = alone(plain, labels), labels.most_frequent
         if is_running(plain) or not tells(share, labels):
-            told = f"alone it gives {max(share, base):.1%} of the classes, guessing {base:.1%}"
+            told = f"alone it gives {max(share, base):.1%} of the {labels.many}, guessing {base:.1%}"
             column.drop(f"identifier: another value on every row; --set keep=COLUMN keeps it ({told})")
             return
-        column.add_note("another value on every row, as of an identifier, and kept, since it tells the classes apart")
+        told = f"and kept, since it tells the {labels.many} apart"
+        column.add_note(f"another value on every row, as of an identifier, {told}")
     if column.name.strip().lower() == labels.name.strip().lower():
         column.add_note(f"its name differs from the label {labels.name!r} only in case or spaces")
     if column.distinct == len(labels.names) > 1 and is_copy(plain, labels):
-        reveals = f"each of its values stands for one class: it reveals the label {labels.name!r}"
+        reveals = f"each of its values stands for one {labels.one}: it reveals the label {labels.name!r}"
         column.add_note(f"{reveals}; --set drop=COLUMN leaves it out")
     else:
         column.add_note(leak_note(plain, labels))

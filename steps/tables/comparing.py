@@ -33,6 +33,9 @@ def compare_schemas(schema: Schema, former: Schema) -> list[Finding]:
     findings = []
     if schema.label != former.label:
         findings.append(Finding("error", f"the label was {former.label!r} and is {schema.label!r}"))
+    elif schema.task != former.task:
+        told = f"the task was {former.task} and is {schema.task}; --set task={former.task} keeps it"
+        findings.append(Finding("error", told))
     now = {column.name: column for column in schema.columns}
     for before in former.columns:
         column = now.get(before.name)

@@ -1,6 +1,6 @@
 """What one column tells of the label by itself: columns that give the classes away."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 MAX_ROWS, RUN_ROWS = 100_000, 100  # that are looked at, in runs of some that follow one another
 MAX_BINS, ROWS_OF_A_BIN = 256, 20  # so that each half has some
+N_TENTHS = 10  # that a quantity is divided into
 NEARLY_ALL = 0.95  # of what is to be told beyond the most frequent class
 FILLED_ALIKE = 0.95  # F1 of being filled, or missing, for a class
 CHANCE = 1e-6  # beyond which rows of one class among the filled ones are none
@@ -24,6 +25,8 @@ class Labels:
     rows: np.ndarray  # places of the rows that are looked at, in order
     half: np.ndarray  # which of them are of the one half
     codes: np.ndarray  # place of their classes among the names
+    one: str = "class"  # what each is called
+    many: str = "classes"
 
     @property
     def most_frequent(self) -> float:
@@ -55,6 +58,22 @@ def labels_of(name: str, indices: pa.Array, places: np.ndarray, names: list[str]
         rows = (starts[:, None] + np.arange(RUN_ROWS)).ravel()
     codes = places[indices.take(pa.array(rows)).to_numpy(zero_copy_only=False)]
     return Labels(name, names, indices, rows, rng.permutation(len(rows)) % 2 == 0, codes)
+
+
+def tenths_of(name: str, labels: pa.ChunkedArray) -> Labels:
+    """Return the tenths of a quantity as classes: a column that tells them tells the quantity.
+
+    Args:
+        name: Name of the column.
+        labels: The quantity of each row.
+    """
+    numbers = labels.to_numpy().astype(float)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, N_TENTHS + 1)[1:-1]))
+    codes = np.searchsorted(edges, numbers, side="right")
+    used, codes = np.unique(codes, return_inverse=True)
+    bounds = [-np.inf, *edges.tolist(), np.inf]
+    names = [f"{bounds[code]:g} to {bounds[code + 1]:g}" for code in used]
+    return replace(labels_of(name, pa.array(codes), np.arange(len(used)), names), one="tenth", many="tenths")
 
 
 def alone(column: pa.ChunkedArray, labels: Labels) -> float:
@@ -102,7 +121,9 @@ def leak_note(column: pa.ChunkedArray, labels: Labels) -> str:
     if not tells(share, labels, NEARLY_ALL):
         return ""
     chance = labels.most_frequent
-    return f"alone it gives {share:.1%} of the classes of {labels.name!r}, where guessing gives {chance:.1%}{remedy}"
+    return (
+        f"alone it gives {share:.1%} of the {labels.many} of {labels.name!r}, where guessing gives {chance:.1%}{remedy}"
+    )
 
 
 def _filled_note(column: pa.ChunkedArray, labels: Labels) -> str:

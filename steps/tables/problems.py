@@ -10,10 +10,70 @@ from steps.tables.types import plain_column
 
 MAX_CLASSES = 99  # a task of the service takes at most 100 artifacts: a model of each class, and the preprocessor
 MAX_DECIMAL_LABELS = 20  # more different decimal numbers are a quantity
+MIN_QUANTITY_ROWS = 10  # fewer cannot be split and learned from
+TASKS = ("", "classification", "regression")
 
 
-def label_problem(labels: pa.ChunkedArray, label: str, drop_unlabeled: bool = False) -> str:
-    """Say why the labels are no classes; "" where they are.
+def task_of(labels: pa.ChunkedArray, asked: str, min_class_rows: int) -> str:
+    """Return what is to be learned: classification of classes, or regression of a quantity.
+
+    A quantity is found where a label has more than 20 different decimal numbers, or more different whole numbers than
+    there may be classes; truth values and text are always classes.
+
+    Args:
+        labels: The labels as label_column() gives them.
+        asked: What was asked for; "" to find out.
+        min_class_rows: Least number of rows of a class, whose other rows are left out.
+
+    Raises:
+        ValueError: what was asked for is no such task.
+    """
+    if asked not in TASKS:
+        raise ValueError(f"task is classification, regression or empty to find out, not {asked!r}.")
+    if asked:
+        return asked
+    if not (pa.types.is_floating(labels.type) or pa.types.is_integer(labels.type)):
+        return "classification"
+    rows_of_values = labels.drop_null().value_counts().field("counts")
+    n_classes = pc.sum(pc.greater_equal(rows_of_values, min_class_rows)).as_py() or 0
+    most = MAX_DECIMAL_LABELS if pa.types.is_floating(labels.type) else MAX_CLASSES
+    return "regression" if n_classes > most else "classification"
+
+
+def quantity_problem(labels: pa.ChunkedArray, label: str, min_class_rows: int, is_part: bool) -> str:
+    """Say why labels that all rows have are no quantity that can be estimated; "" where they are.
+
+    Args:
+        labels: The labels.
+        label: Name of their column.
+        min_class_rows: What was said of rare classes.
+        is_part: Whether these are only the first rows.
+    """
+    kind = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        holds = "text" if pa.types.is_string(kind) else "true and false" if pa.types.is_boolean(kind) else str(kind)
+        return (
+            f"task=regression estimates a number, and the label {label!r} holds {holds}. Name a column of numbers with "
+            "--label, or leave --set task=regression out to learn classes."
+        )
+    if n_infinite := pc.sum(pc.is_inf(labels)).as_py() if pa.types.is_floating(kind) else 0:
+        return f"{n_infinite:,} labels in {label!r} are infinite, which no model can estimate. Correct or remove them."
+    if min_class_rows:
+        return (
+            f"min_class_rows={min_class_rows} leaves rare classes out, and the label {label!r} is a quantity "
+            "(regression). Leave it out, or say --set task=classification."
+        )
+    if is_part:
+        return ""
+    if len(labels) < MIN_QUANTITY_ROWS:
+        return f"The table has {len(labels)} rows; to estimate {label!r}, at least {MIN_QUANTITY_ROWS} are needed."
+    if pc.count_distinct(labels).as_py() < 2:
+        return f"The label {label!r} has only the value {labels[0].as_py()!r}. Add rows of other values."
+    return ""
+
+
+def missing_problem(labels: pa.ChunkedArray, label: str, drop_unlabeled: bool = False) -> str:
+    """Say that rows have no label; "" where all have one, or those without may be left out.
 
     Args:
         labels: The labels as label_column() gives them.
@@ -31,12 +91,16 @@ def label_problem(labels: pa.ChunkedArray, label: str, drop_unlabeled: bool = Fa
             "null and nan count as missing; --set na_values=WORDS says which words do (a JSON list; [] for none, so "
             "that NA can be North America)."
         )
-    labels = labels.drop_null()
+    return ""
+
+
+def classes_problem(labels: pa.ChunkedArray, label: str) -> str:
+    """Say why labels that all rows have are no classes; "" where they are."""
     kind = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
     if pa.types.is_timestamp(kind):
         return (
-            f"The label {label!r} holds dates. This pipeline trains classifiers: name a column of classes with "
-            "--label, or make classes of the dates, such as the season."
+            f"The label {label!r} holds dates. Name a column of classes or of numbers with --label, or make one of the "
+            "dates, such as the season."
         )
     known = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
     if not any(is_kind(kind) for is_kind in known):
@@ -48,14 +112,6 @@ def label_problem(labels: pa.ChunkedArray, label: str, drop_unlabeled: bool = Fa
             f"The label {label!r} holds numbers beyond 64 bits, whose last digits are lost, and classes that differ in "
             "them alone would become one. Write the classes as text, such as a letter before each number."
         )
-    n_distinct = pc.count_distinct(labels).as_py()
-    if n_distinct > MAX_DECIMAL_LABELS:
-        examples = ", ".join(f"{value:.4g}" for value in labels.unique()[:3].to_pylist())
-        return (
-            f"The label {label!r} holds {n_distinct:,} different decimal numbers such as {examples}: it looks like a "
-            "quantity to be estimated (regression), and this pipeline trains classifiers. "
-            "Name a column of classes with --label, or make classes of it, such as low, medium and high."
-        )
     return ""
 
 
@@ -65,7 +121,7 @@ def classes_problems(
     """Say why the classes, given with their rows, cannot be trained."""
     n_classes = len(counts)
     if n_classes > MAX_CLASSES:
-        return [too_many_classes(label, n_classes, all(isinstance(name, int) for name in counts))]
+        return [too_many_classes(label, n_classes, all(isinstance(name, int | float) for name in counts))]
     if is_part:
         return []
     if n_classes < 2:
@@ -87,7 +143,7 @@ def classes_problems(
 
 def too_many_classes(label: str, n_classes: int, are_numbers: bool) -> str:
     """Say that there are more classes than models that a task can take, a limit of Vertex AI."""
-    what = "It looks like a number or an identifier: name" if are_numbers else "Name"
+    what = "Estimate it as a quantity with --set task=regression, name" if are_numbers else "Name"
     return (
         f"The label {label!r} has {n_classes:,} different values; at most {MAX_CLASSES} classes can be trained, "
         f"because a task of the service takes at most 100 artifacts. {what} a column of classes with --label, "

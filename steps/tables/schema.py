@@ -54,6 +54,7 @@ class Schema:
 
     rows: int
     label: str
+    task: str = "classification"  # or regression
     classes: dict[str, int] = field(default_factory=dict)  # with their rows
     removed_classes: dict[str, int] = field(default_factory=dict)
     columns: list[Column] = field(default_factory=list)
@@ -61,6 +62,11 @@ class Schema:
     problems: list[str] = field(default_factory=list)  # what makes training impossible
     notes: list[str] = field(default_factory=list)  # on how the files are written
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def n_models(self) -> int:
+        """How many models are trained side by side: one of each class, or of a quantity its mean and two quantiles."""
+        return 3 if self.task == "regression" else len(self.classes)
 
     @property
     def kept(self) -> list[Column]:
@@ -92,7 +98,7 @@ class Schema:
         return lines
 
     def require_no_problems(self) -> None:
-        """Check that a classifier can be trained.
+        """Check that a model can be trained.
 
         Raises:
             ValueError: something makes that impossible.

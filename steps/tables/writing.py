@@ -22,9 +22,7 @@ def write_table(table: dataset.Dataset, described: Described, path: str) -> None
         path: File to write.
     """
     columns, kept = described.schema.kept, described.kept
-    largest = described.classes[-1]
-    is_unsigned = isinstance(largest, int) and largest >= 2**63
-    label_type = pa.uint64() if is_unsigned else pa.array(described.classes).type
+    label_type = _label_type(described)
     names = [column.name for column in columns]
     at_once = max(10_000, 40_000_000 // len(names))
     batches = table.to_batches(columns=names, batch_size=min(at_once, 1 << 17), batch_readahead=4, fragment_readahead=1)
@@ -50,6 +48,14 @@ def write_table(table: dataset.Dataset, described: Described, path: str) -> None
     finally:
         if writer:
             writer.close()
+
+
+def _label_type(described: Described) -> pa.DataType:
+    if described.schema.task == "regression":
+        return pa.float64()
+    largest = described.classes[-1]
+    is_unsigned = isinstance(largest, int) and largest >= 2**63
+    return pa.uint64() if is_unsigned else pa.array(described.classes).type
 
 
 def _field(column: Column, values: pa.ChunkedArray) -> pa.Field:
