@@ -6,6 +6,7 @@ the libraries are.
 
 import math
 import warnings
+from itertools import combinations, compress
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge, SGDClassifier
 from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.preprocessing import normalize
 
 if "SOURCE" not in globals():  # a model that was loaded has both texts in one module
     from steps import cells
@@ -40,13 +42,11 @@ COMPONENTS = 30
 MAX_PIECES, MAX_WEIGHTS = 100_000, 4_000_000  # of a column: pieces, and numbers that the model keeps of all of them
 MAX_TEXTS_COMPARED = 10_000  # for the components
 MAX_ROWS_TO_CHOOSE = 5_000  # of which it is learned how a column is best read
-PENALTIES = (
-    3e-5,
-    1e-5,
-    1e-4,
-    1e-3,
-)  # of a linear model's weights; by the first, the ways of reading are set side by side
+# on weights of linear models, as long as a smaller one is better; by the first, ways of reading are set side by side
+PENALTIES = 1e-4, 3e-5, 1e-5
+MIN_GAIN = 0.03  # of a linear model that is worth its scores
 N_FOLDS = 5
+MAX_DIFFERENCES = 15  # of pairs of dates, as six columns of them have
 EXACT = 2**53  # whole numbers beyond it lose their last digits as floating-point numbers
 
 
@@ -207,7 +207,8 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
         seed: Seed of the encoders of longer text.
 
     Attributes:
-        outputs_: Names of the features of each column.
+        outputs_: Names of the features of each column; what is of two columns stands with both.
+        pairs_: Names of the columns of dates whose differences are features.
     """
 
     def __init__(self, taken: tuple[str, ...] = (), seed: int = 0):
@@ -228,19 +229,49 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
         """
         self.encoders_ = {name: _encoder(values) for name, values in X.items()}
         made = {name: encoder.fit_features(X[name], y, self.seed) for name, encoder in self.encoders_.items()}
-        names = iter(distinct_names([name + part for name, parts in made.items() for part in parts], self.taken))
-        self.outputs_ = {name: [next(names) for _ in parts] for name, parts in made.items()}
-        return self._joined(made, X.index)
+        self.pairs_, differences = self._differing(X)
+        own = [name + part for name, parts in made.items() for part in parts]
+        between = [f"{one}_to_{other}_days" for one, other in self.pairs_]
+        names = iter(distinct_names(own + between, self.taken))
+        self.parts_ = {name: [next(names) for _ in parts] for name, parts in made.items()}
+        self.differences_ = [*names]
+        self.outputs_ = {name: [*parts] for name, parts in self.parts_.items()}
+        for pair, difference in zip(self.pairs_, self.differences_, strict=True):
+            for name in pair:
+                self.outputs_[name].append(difference)
+        return self._joined(made, differences, X.index)
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the features of rows."""
-        return self._joined({name: encoder.features(X[name]) for name, encoder in self.encoders_.items()}, X.index)
+        made = {name: encoder.features(X[name]) for name, encoder in self.encoders_.items()}
+        return self._joined(made, [_days_between(X[one], X[other]) for one, other in self.pairs_], X.index)
 
-    def _joined(self, made: dict[str, dict[str, object]], index: pd.Index) -> pd.DataFrame:
+    def _differing(self, X: pd.DataFrame) -> tuple[list[tuple[str, str]], list[np.ndarray]]:
+        """Return the pairs of dates that vary, as their difference does, and these differences."""
+        dates = [name for name, encoder in self.encoders_.items() if isinstance(encoder, _Moments) and encoder.parts]
+        pairs = sorted(combinations(range(len(dates)), 2), key=max)  # of the first columns, if there are too many
+        pairs = [(dates[one], dates[other]) for one, other in pairs[:MAX_DIFFERENCES]]
+        found = [_days_between(X[one], X[other]) for one, other in pairs]
+        varies = [np.unique(days[~np.isnan(days)]).size > 1 for days in found]
+        return [*compress(pairs, varies)], [*compress(found, varies)]
+
+    def _joined(
+        self, made: dict[str, dict[str, object]], differences: list[np.ndarray], index: pd.Index
+    ) -> pd.DataFrame:
         columns = {}
         for name, parts in made.items():
-            columns |= zip(self.outputs_[name], parts.values(), strict=True)
-        return pd.DataFrame(columns, index=index)
+            columns |= zip(self.parts_[name], parts.values(), strict=True)
+        return pd.DataFrame(columns | dict(zip(self.differences_, differences, strict=True)), index=index)
+
+
+def _days_between(one: pd.Series, other: pd.Series) -> np.ndarray:
+    """Return the days from one moment to another, missing where one of them is."""
+    return (_seconds_since_1970(other) - _seconds_since_1970(one)).to_numpy() / 86_400
+
+
+def _seconds_since_1970(moments: pd.Series) -> pd.Series:
+    epoch = pd.Timestamp(0, tz=moments.dt.tz).as_unit("us")  # in nanoseconds years end at 2262
+    return (moments - epoch).dt.total_seconds()
 
 
 class _Encoder(_Shipped):
@@ -275,13 +306,13 @@ class _Moments(_Encoder):
         return {part: parts[part].to_numpy("float64" if "seconds" in part else "float32") for part in self.parts}
 
     def _parts(self, values: pd.Series) -> dict[str, pd.Series]:
-        moments, epoch = values.dt, pd.Timestamp(0, tz=values.dt.tz).as_unit("us")  # in nanoseconds years end at 2262
+        moments = values.dt
         return {
             "_year": moments.year,
             "_month": moments.month,
             "_day": moments.day,
             "_hour": moments.hour,
-            "_total_seconds": (values - epoch).dt.total_seconds(),
+            "_total_seconds": _seconds_since_1970(values),
             "_weekday": moments.day_of_week + 1,
         }
 
@@ -314,9 +345,8 @@ class _Text(_Encoder):
         self.pieces, self.linear = _Pieces(), None
         most = MAX_PIECES if y is None else min(MAX_PIECES, MAX_WEIGHTS // (COMPONENTS + np.unique(y).size))
         has_signs = pd.Series(texts).str.count(SCRIPT_WITHOUT_SPACES).mean() > SIGNS_TO_READ
-        ways, penalty = ("signs" if has_signs else "letters",), None
-        if y is not None:
-            ways, penalty = _best_reading(texts, places, y, has_signs, most, seed) or (ways, None)
+        best = None if y is None else _best_reading(texts, places, y, has_signs, most, seed)
+        ways, penalty = best or (("signs" if has_signs else "letters",), None)
         found = self.pieces.fit_counts(texts, ways, most)
         self.directions = _directions(found, seed)
         features = self._category(values) | self._components(found, places)
@@ -350,23 +380,27 @@ class _Pieces(_Shipped):
         """Learn which pieces there are, of one or more of PIECES, and return the weights of each text's pieces."""
         self.vectorizers, found = {}, []
         for way in ways:
-            of = {"sublinear_tf": True, "max_features": max(1, most // len(ways)), "dtype": np.float32, **PIECES[way]}
-            for min_df in (2, 1):  # what one text has tells nothing of others, unless there is nothing else
-                vectorizer = TfidfVectorizer(min_df=min_df, **of)
-                try:
-                    found.append(vectorizer.fit_transform(_beginning(texts, way)))
-                except ValueError:  # there is no piece
-                    continue
-                # Python's numbers take less of a file than numpy's
-                vectorizer.vocabulary_ = {piece: int(place) for piece, place in vectorizer.vocabulary_.items()}
-                self.vectorizers[way] = vectorizer
-                break
-        return sparse.hstack(found, format="csr") if found else sparse.csr_matrix((len(texts), 0), dtype=np.float32)
+            vectorizer = TfidfVectorizer(
+                **PIECES[way],
+                min_df=2,  # what one text has tells nothing of others
+                max_features=most // len(ways),
+                sublinear_tf=True,
+                norm=None,
+                dtype=np.float32,
+            )
+            try:
+                found.append(vectorizer.fit_transform(_beginning(texts, way)))
+            except ValueError:  # no two texts have a piece in common
+                continue
+            # Python's numbers take less of a file than numpy's
+            vectorizer.vocabulary_ = {piece: int(place) for piece, place in vectorizer.vocabulary_.items()}
+            self.vectorizers[way] = vectorizer
+        return _side_by_side(found, len(texts))
 
     def counts(self, texts: list[str]) -> sparse.csr_matrix:
         """Return the weights of the pieces that each text has."""
-        found = [of.transform(_beginning(texts, way)) for way, of in self.vectorizers.items()]
-        return sparse.hstack(found, format="csr") if found else sparse.csr_matrix((len(texts), 0), dtype=np.float32)
+        found = [vectorizer.transform(_beginning(texts, way)) for way, vectorizer in self.vectorizers.items()]
+        return _side_by_side(found, len(texts))
 
 
 class _Linear(_Shipped):
@@ -446,6 +480,14 @@ def _beginning(texts: list[str], way: str) -> list[str]:
     return texts if way == "words" else [text[:MAX_LETTERS] for text in texts]
 
 
+def _side_by_side(found: list[sparse.csr_matrix], n_texts: int) -> sparse.csr_matrix:
+    """Return the weights of all pieces, those of each way of reading divided by their length."""
+    for weights in found:
+        weights.sort_indices()  # or the same text has other sums where the pieces are learned and where they are known
+        normalize(weights, copy=False)
+    return sparse.hstack(found, format="csr") if found else sparse.csr_matrix((n_texts, 0), dtype=np.float32)
+
+
 def _directions(found: sparse.csr_matrix, seed: int) -> np.ndarray:
     """Return the first components of texts by their pieces; where there are fewer pieces than that, they are these."""
     if found.shape[1] <= COMPONENTS:
@@ -457,18 +499,15 @@ def _directions(found: sparse.csr_matrix, seed: int) -> np.ndarray:
 
 def _best_reading(
     texts: list[str], places: np.ndarray, y: np.ndarray, has_signs: bool, most: int, seed: int
-) -> tuple[tuple[str, ...], float | None] | None:
-    """Return by what texts are best read, and the penalty of a linear model of it; no penalty where it tells nothing.
-
-    None where there are no two classes to learn from.
-    """
-    chosen = np.arange(len(y))
+) -> tuple[tuple[str, ...], float] | None:
+    """Return by what texts are best read, and the penalty of a linear model of it; None where that tells too little."""
+    sample = np.arange(len(y))
     if len(y) > MAX_ROWS_TO_CHOOSE:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(y), MAX_ROWS_TO_CHOOSE, replace=False))
-    y = y[chosen]
+        sample = np.sort(np.random.default_rng(seed).choice(len(y), MAX_ROWS_TO_CHOOSE, replace=False))
+    y = y[sample]
     if y.dtype.kind != "f" and (np.bincount(y) >= N_FOLDS).sum() < 2:
         return None
-    used, of_rows = np.unique(places[chosen], return_inverse=True)
+    used, of_rows = np.unique(places[sample], return_inverse=True)
     texts = [texts[place] for place in used]
     found = {
         (way,): _Pieces().fit_counts(texts, (way,), most) for way in (["signs"] if has_signs else ["words", "letters"])
@@ -482,12 +521,16 @@ def _best_reading(
         return linear.gain
 
     gains = {ways: gain(ways, PENALTIES[0]) for ways, of in found.items() if of.shape[1]}
-    if not gains:
+    best = max(gains, key=gains.get, default=None)
+    if best is None or gains[best] <= 0:
         return None
-    best = max(gains, key=gains.get)
-    of_penalty = {PENALTIES[0]: gains[best]} | {penalty: gain(best, penalty) for penalty in PENALTIES[1:]}
-    penalty = max(of_penalty, key=of_penalty.get)
-    return best, penalty if of_penalty[penalty] > 0 else None
+    most, chosen = gains[best], PENALTIES[0]
+    for penalty in PENALTIES[1:]:
+        gained = gain(best, penalty)
+        if gained < most:
+            break
+        most, chosen = gained, penalty
+    return (best, chosen) if most > MIN_GAIN else None
 
 
 def _r_squared(scores: np.ndarray, y: np.ndarray) -> float:
