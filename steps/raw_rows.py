@@ -6,16 +6,20 @@ the libraries are.
 
 import math
 import warnings
+from itertools import combinations, compress
 
 import numpy as np
 import pandas as pd
 from pandas.api import types
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from scipy import sparse
+from scipy.special import expit
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import SGDClassifier
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.linear_model import Ridge, SGDClassifier
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.preprocessing import normalize
 
 if "SOURCE" not in globals():  # a model that was loaded has both texts in one module
     from steps import cells
@@ -26,8 +30,23 @@ if "SOURCE" not in globals():  # a model that was loaded has both texts in one m
 MAX_CATEGORIES = 254  # the most that gradient boosting takes, one less for the rest
 MIN_FREQUENCY = 20  # of a value to be a category of its own, where there are more values than that
 REST = ""  # the category of all other values; no value is blank
-WORDS_TO_READ, SIGNS_TO_READ = 3, 6  # a text of more, on average, is something to read
-N_FOLDS = 3
+# what a text is read by: words and pairs of them, letters within words, signs of a script without spaces
+PIECES = {
+    "words": {"ngram_range": (1, 2)},
+    "letters": {"analyzer": "char_wb", "ngram_range": (2, 4)},
+    "signs": {"analyzer": "char", "ngram_range": (1, 3)},
+}
+SIGNS_TO_READ = 6  # of a script without spaces: a text of more, on average, is read by them
+MAX_LETTERS = 1_000  # of a text that are read by letters or signs; by words it is read to its end
+COMPONENTS = 30
+MAX_PIECES, MAX_WEIGHTS = 100_000, 4_000_000  # of a column: pieces, and numbers that the model keeps of all of them
+MAX_TEXTS_COMPARED = 10_000  # for the components
+MAX_ROWS_TO_CHOOSE = 5_000  # of which it is learned how a column is best read
+# on weights of linear models, as long as a smaller one is better; by the first, ways of reading are set side by side
+PENALTIES = 1e-4, 3e-5, 1e-5
+MIN_GAIN = 0.03  # of a linear model that is worth its scores
+N_FOLDS = 5
+MAX_DIFFERENCES = 15  # of pairs of dates, as six columns of them have
 EXACT = 2**53  # whole numbers beyond it lose their last digits as floating-point numbers
 
 
@@ -188,7 +207,8 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
         seed: Seed of the encoders of longer text.
 
     Attributes:
-        outputs_: Names of the features of each column.
+        outputs_: Names of the features of each column; what is of two columns stands with both.
+        pairs_: Names of the columns of dates whose differences are features.
     """
 
     def __init__(self, taken: tuple[str, ...] = (), seed: int = 0):
@@ -209,19 +229,49 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
         """
         self.encoders_ = {name: _encoder(values) for name, values in X.items()}
         made = {name: encoder.fit_features(X[name], y, self.seed) for name, encoder in self.encoders_.items()}
-        names = iter(distinct_names([name + part for name, parts in made.items() for part in parts], self.taken))
-        self.outputs_ = {name: [next(names) for _ in parts] for name, parts in made.items()}
-        return self._joined(made, X.index)
+        self.pairs_, differences = self._differing(X)
+        own = [name + part for name, parts in made.items() for part in parts]
+        between = [f"{one}_to_{other}_days" for one, other in self.pairs_]
+        names = iter(distinct_names(own + between, self.taken))
+        self.parts_ = {name: [next(names) for _ in parts] for name, parts in made.items()}
+        self.differences_ = [*names]
+        self.outputs_ = {name: [*parts] for name, parts in self.parts_.items()}
+        for pair, difference in zip(self.pairs_, self.differences_, strict=True):
+            for name in pair:
+                self.outputs_[name].append(difference)
+        return self._joined(made, differences, X.index)
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the features of rows."""
-        return self._joined({name: encoder.features(X[name]) for name, encoder in self.encoders_.items()}, X.index)
+        made = {name: encoder.features(X[name]) for name, encoder in self.encoders_.items()}
+        return self._joined(made, [_days_between(X[one], X[other]) for one, other in self.pairs_], X.index)
 
-    def _joined(self, made: dict[str, dict[str, object]], index: pd.Index) -> pd.DataFrame:
+    def _differing(self, X: pd.DataFrame) -> tuple[list[tuple[str, str]], list[np.ndarray]]:
+        """Return the pairs of dates that vary, as their difference does, and these differences."""
+        dates = [name for name, encoder in self.encoders_.items() if isinstance(encoder, _Moments) and encoder.parts]
+        pairs = sorted(combinations(range(len(dates)), 2), key=max)  # of the first columns, if there are too many
+        pairs = [(dates[one], dates[other]) for one, other in pairs[:MAX_DIFFERENCES]]
+        found = [_days_between(X[one], X[other]) for one, other in pairs]
+        varies = [np.unique(days[~np.isnan(days)]).size > 1 for days in found]
+        return [*compress(pairs, varies)], [*compress(found, varies)]
+
+    def _joined(
+        self, made: dict[str, dict[str, object]], differences: list[np.ndarray], index: pd.Index
+    ) -> pd.DataFrame:
         columns = {}
         for name, parts in made.items():
-            columns |= zip(self.outputs_[name], parts.values(), strict=True)
-        return pd.DataFrame(columns, index=index)
+            columns |= zip(self.parts_[name], parts.values(), strict=True)
+        return pd.DataFrame(columns | dict(zip(self.differences_, differences, strict=True)), index=index)
+
+
+def _days_between(one: pd.Series, other: pd.Series) -> np.ndarray:
+    """Return the days from one moment to another, missing where one of them is."""
+    return (_seconds_since_1970(other) - _seconds_since_1970(one)).to_numpy() / 86_400
+
+
+def _seconds_since_1970(moments: pd.Series) -> pd.Series:
+    epoch = pd.Timestamp(0, tz=moments.dt.tz).as_unit("us")  # in nanoseconds years end at 2262
+    return (moments - epoch).dt.total_seconds()
 
 
 class _Encoder(_Shipped):
@@ -256,13 +306,13 @@ class _Moments(_Encoder):
         return {part: parts[part].to_numpy("float64" if "seconds" in part else "float32") for part in self.parts}
 
     def _parts(self, values: pd.Series) -> dict[str, pd.Series]:
-        moments, epoch = values.dt, pd.Timestamp(0, tz=values.dt.tz).as_unit("us")  # in nanoseconds years end at 2262
+        moments = values.dt
         return {
             "_year": moments.year,
             "_month": moments.month,
             "_day": moments.day,
             "_hour": moments.hour,
-            "_total_seconds": (values - epoch).dt.total_seconds(),
+            "_total_seconds": _seconds_since_1970(values),
             "_weekday": moments.day_of_week + 1,
         }
 
@@ -280,44 +330,131 @@ class _Categories(_Encoder):
 
 
 class _Text(_Encoder):
-    """Text of many values: its 254 most frequent ones as categories, the rest one, and numbers of letters and words.
+    """Text of many values: its 254 most frequent ones as categories, the rest one, and numbers of what it says.
 
-    The letters are 30 numbers that tell like texts apart from unlike ones. Where a text has words to read, a linear
-    model of them gives the score of each class; the scores of the training rows are those of models that have not seen
-    them.
+    A text is read by its words, its letters or both: by what tells rows apart best that were not learned from. The 30
+    first components of that tell like texts from unlike ones, and a linear model gives the score of each class where it
+    tells more than their shares. The scores of the training rows are those of models that have not seen them.
     """
 
     def fit_features(self, values: pd.Series, y: np.ndarray | None, seed: int) -> dict[str, object]:
-        from skrub import StringEncoder
-
         counts = values.value_counts()
         # a leaf has 20 rows or more, and the values of fewer are one more category
         self.categories = [*sorted(counts[counts >= MIN_FREQUENCY].index[:MAX_CATEGORIES]), REST]
-        text = values.astype("string")
-        self.letters = StringEncoder(random_state=seed)
-        letters = self._numbered(self.letters.fit_transform(text))
-        self.words, scores = None, None
-        has_words = text.str.count(r"\s+").mean() + 1 > WORDS_TO_READ
-        has_signs = text.str.count(SCRIPT_WITHOUT_SPACES).mean() > SIGNS_TO_READ
-        if y is not None and (has_words or has_signs):
-            self.words, scores = _fitted_words(text.fillna(""), y, has_signs, seed)
-        return self._category(values) | letters | (self._words(scores) if self.words else {})
+        texts, places = _texts(values)
+        self.pieces, self.linear = _Pieces(), None
+        most = MAX_PIECES if y is None else min(MAX_PIECES, MAX_WEIGHTS // (COMPONENTS + np.unique(y).size))
+        has_signs = pd.Series(texts).str.count(SCRIPT_WITHOUT_SPACES).mean() > SIGNS_TO_READ
+        best = None if y is None else _best_reading(texts, places, y, has_signs, most, seed)
+        ways, penalty = best or (("signs" if has_signs else "letters",), None)
+        found = self.pieces.fit_counts(texts, ways, most)
+        self.directions = _directions(found, seed)
+        features = self._category(values) | self._components(found, places)
+        if penalty is None:
+            return features
+        self.linear = _Linear()
+        return features | self._scores(self.linear.fit_scores(found[places], y, penalty, seed))
 
     def features(self, values: pd.Series) -> dict[str, object]:
-        text = values.astype("string")
-        features = self._category(values) | self._numbered(self.letters.transform(text))
-        return features | self._words(self.words.decision_function(text.fillna(""))) if self.words else features
+        texts, places = _texts(values)
+        found = self.pieces.counts(texts)
+        features = self._category(values) | self._components(found, places)
+        return features | self._scores(self.linear.scores(found)[places]) if self.linear else features
 
     def _category(self, values: pd.Series) -> dict[str, object]:
         places = pd.Index(self.categories, dtype=object).get_indexer(values.cat.categories)
         places = np.where(places < 0, len(self.categories) - 1, places)
         return {"": pd.Categorical.from_codes(np.append(places, -1)[values.cat.codes], self.categories)}
 
-    def _numbered(self, letters: pd.DataFrame) -> dict[str, object]:
-        return {f"_{place:02}": letters.iloc[:, place].to_numpy() for place in range(letters.shape[1])}
+    def _components(self, found: sparse.csr_matrix, places: np.ndarray) -> dict[str, np.ndarray]:
+        return {f"_{place:02}": column[places] for place, column in enumerate((found @ self.directions).T)}
 
-    def _words(self, scores: np.ndarray) -> dict[str, np.ndarray]:
-        return {f"_words_{place}": column for place, column in enumerate(scores.reshape(len(scores), -1).T)}
+    def _scores(self, scores: np.ndarray) -> dict[str, np.ndarray]:
+        return {f"_words_{place}": column for place, column in enumerate(scores.T)}
+
+
+class _Pieces(_Shipped):
+    """The pieces that texts consist of, each weighed by how few texts have it."""
+
+    def fit_counts(self, texts: list[str], ways: tuple[str, ...], most: int) -> sparse.csr_matrix:
+        """Learn which pieces there are, of one or more of PIECES, and return the weights of each text's pieces."""
+        self.vectorizers, found = {}, []
+        for way in ways:
+            vectorizer = TfidfVectorizer(
+                **PIECES[way],
+                min_df=2,  # what one text has tells nothing of others
+                max_features=most // len(ways),
+                sublinear_tf=True,
+                norm=None,
+                dtype=np.float32,
+            )
+            try:
+                found.append(vectorizer.fit_transform(_beginning(texts, way)))
+            except ValueError:  # no two texts have a piece in common
+                continue
+            # Python's numbers take less of a file than numpy's
+            vectorizer.vocabulary_ = {piece: int(place) for piece, place in vectorizer.vocabulary_.items()}
+            self.vectorizers[way] = vectorizer
+        return _side_by_side(found, len(texts))
+
+    def counts(self, texts: list[str]) -> sparse.csr_matrix:
+        """Return the weights of the pieces that each text has."""
+        found = [vectorizer.transform(_beginning(texts, way)) for way, vectorizer in self.vectorizers.items()]
+        return _side_by_side(found, len(texts))
+
+
+class _Linear(_Shipped):
+    """The mean of linear models of a text's pieces, each fitted on some of the rows.
+
+    Attributes:
+        gain: How much they tell of rows that they have not seen: 1 is all, 0 no more than the shares of the classes, or
+            the mean of a continuous label.
+    """
+
+    def fit_scores(self, found: sparse.csr_matrix, y: np.ndarray, penalty: float, seed: int) -> np.ndarray:
+        """Learn from rows, and return their scores by models that have not seen them.
+
+        Args:
+            found: The weights of each row's pieces.
+            y: Codes of the classes; of those with fewer rows than folds, nothing is learned. A continuous label comes
+                as floating-point numbers.
+            penalty: Penalty on large weights of the models.
+            seed: Seed of the models and the folds.
+        """
+        self.is_number = y.dtype.kind == "f"
+        learned = np.arange(len(y)) if self.is_number else np.flatnonzero(np.bincount(y)[y] >= N_FOLDS)
+        rows, y = found[learned], y[learned] if self.is_number else np.unique(y[learned], return_inverse=True)[1]
+        if self.is_number:
+            model, folds = Ridge(alpha=penalty * len(y), solver="lsqr"), KFold
+        else:
+            model, folds = (
+                SGDClassifier(loss="log_loss", alpha=penalty, max_iter=30, random_state=seed),
+                StratifiedKFold,
+            )
+        scores, weights, intercepts = None, 0, 0
+        for seen, unseen in folds(N_FOLDS, shuffle=True, random_state=seed).split(rows, y):
+            with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+                model.fit(rows[seen], y[seen])
+            self.weights = np.atleast_2d(model.coef_).T.astype(np.float32)
+            self.intercepts = np.atleast_1d(model.intercept_).astype(np.float32)
+            scores = np.empty((len(y), len(self.intercepts)), dtype=np.float32) if scores is None else scores
+            scores[unseen] = self.scores(rows[unseen])
+            weights, intercepts = weights + self.weights / N_FOLDS, intercepts + self.intercepts / N_FOLDS
+        self.weights, self.intercepts = weights, intercepts
+        self.gain = _r_squared(scores, y) if self.is_number else _log_loss_gained(scores, y)
+        if len(learned) == found.shape[0]:
+            return scores
+        all_scores = self.scores(found)
+        all_scores[learned] = scores
+        return all_scores
+
+    def scores(self, found: sparse.csr_matrix) -> np.ndarray:
+        """Return the chance of each class, of the second one of two, or the label as it is expected."""
+        scores = found @ self.weights + self.intercepts
+        if self.is_number:
+            return scores
+        chances = expit(scores)
+        return chances / chances.sum(axis=1, keepdims=True) if chances.shape[1] > 1 else chances
 
 
 def _encoder(values: pd.Series) -> _Encoder:
@@ -332,34 +469,79 @@ def _as(numbers: np.ndarray, dtype: str) -> np.ndarray:
         return numbers.astype(dtype, copy=False)
 
 
-def _fitted_words(
-    text: pd.Series, y: np.ndarray, has_signs: bool, seed: int
-) -> tuple[Pipeline | None, np.ndarray | None]:
-    """Fit a linear model of the words and pairs of words of texts; none where there are none, or a class has few rows.
+def _texts(values: pd.Series) -> tuple[list[str], np.ndarray]:
+    """Return the distinct texts of a column, an empty one behind them, and the place of each row's among them."""
+    codes = values.cat.codes.to_numpy()
+    used = np.unique(codes[codes >= 0])
+    return [*values.cat.categories[used], ""], np.where(codes < 0, len(used), np.searchsorted(used, codes))
 
-    Args:
-        text: The texts.
-        y: Their classes.
-        has_signs: Whether they have no spaces between words; up to three signs stand for a word.
-        seed: Seed of the model and the folds.
 
-    Returns:
-        The model, and the scores of the texts by models of the other texts.
-    """
-    of = {"analyzer": "char", "ngram_range": (1, 3)} if has_signs else {"ngram_range": (1, 2)}
-    words = TfidfVectorizer(sublinear_tf=True, max_features=100_000, dtype=np.float32, **of)
-    linear = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=30, tol=1e-4, random_state=seed)
-    model = make_pipeline(words, linear)
-    if np.unique(y, return_counts=True)[1].min() < N_FOLDS:
-        return None, None
-    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        try:
-            return clone(model).fit(text, y), cross_val_predict(model, text, y, cv=folds, method="decision_function")
-        except ValueError as error:
-            if "vocabulary" not in str(error):
-                raise
-            return None, None
+def _beginning(texts: list[str], way: str) -> list[str]:
+    return texts if way == "words" else [text[:MAX_LETTERS] for text in texts]
+
+
+def _side_by_side(found: list[sparse.csr_matrix], n_texts: int) -> sparse.csr_matrix:
+    """Return the weights of all pieces, those of each way of reading divided by their length."""
+    for weights in found:
+        weights.sort_indices()  # or the same text has other sums where the pieces are learned and where they are known
+        normalize(weights, copy=False)
+    return sparse.hstack(found, format="csr") if found else sparse.csr_matrix((n_texts, 0), dtype=np.float32)
+
+
+def _directions(found: sparse.csr_matrix, seed: int) -> np.ndarray:
+    """Return the first components of texts by their pieces; where there are fewer pieces than that, they are these."""
+    if found.shape[1] <= COMPONENTS:
+        return np.eye(found.shape[1], dtype=np.float32)
+    if found.shape[0] > MAX_TEXTS_COMPARED:
+        found = found[np.sort(np.random.default_rng(seed).choice(found.shape[0], MAX_TEXTS_COMPARED, replace=False))]
+    return TruncatedSVD(COMPONENTS, random_state=seed).fit(found).components_.T.astype(np.float32)
+
+
+def _best_reading(
+    texts: list[str], places: np.ndarray, y: np.ndarray, has_signs: bool, most: int, seed: int
+) -> tuple[tuple[str, ...], float] | None:
+    """Return by what texts are best read, and the penalty of a linear model of it; None where that tells too little."""
+    sample = np.arange(len(y))
+    if len(y) > MAX_ROWS_TO_CHOOSE:
+        sample = np.sort(np.random.default_rng(seed).choice(len(y), MAX_ROWS_TO_CHOOSE, replace=False))
+    y = y[sample]
+    if y.dtype.kind != "f" and (np.bincount(y) >= N_FOLDS).sum() < 2:
+        return None
+    used, of_rows = np.unique(places[sample], return_inverse=True)
+    texts = [texts[place] for place in used]
+    found = {
+        (way,): _Pieces().fit_counts(texts, (way,), most) for way in (["signs"] if has_signs else ["words", "letters"])
+    }
+    if not has_signs:
+        found["words", "letters"] = sparse.hstack([*found.values()], format="csr")
+
+    def gain(ways: tuple[str, ...], penalty: float) -> float:
+        linear = _Linear()
+        linear.fit_scores(found[ways][of_rows], y, penalty, seed)
+        return linear.gain
+
+    gains = {ways: gain(ways, PENALTIES[0]) for ways, of in found.items() if of.shape[1]}
+    best = max(gains, key=gains.get, default=None)
+    if best is None or gains[best] <= 0:
+        return None
+    most, chosen = gains[best], PENALTIES[0]
+    for penalty in PENALTIES[1:]:
+        gained = gain(best, penalty)
+        if gained < most:
+            break
+        most, chosen = gained, penalty
+    return (best, chosen) if most > MIN_GAIN else None
+
+
+def _r_squared(scores: np.ndarray, y: np.ndarray) -> float:
+    return 1 - np.mean((scores[:, 0] - y) ** 2) / max(y.var(), np.finfo(float).tiny)
+
+
+def _log_loss_gained(chances: np.ndarray, y: np.ndarray) -> float:
+    chances = np.column_stack([1 - chances, chances]) if chances.shape[1] == 1 else chances
+    shares = np.bincount(y) / len(y)
+    of_right = np.clip(chances[np.arange(len(y)), y].astype(float), 1e-7, 1)
+    return 1 - np.log(of_right).mean() / (shares * np.log(shares)).sum()
 
 
 def distinct_names(names: list[str], taken: tuple[str, ...]) -> list[str]:
