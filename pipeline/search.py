@@ -65,6 +65,7 @@ def search(
         source=source,
         label=label,
         fingerprint=fingerprint,
+        task="classification",
         min_class_rows=min_class_rows,
         weight=weight,
         split_by=split_by,

@@ -39,6 +39,7 @@ def training(
     max_leaf_nodes: int,
     l2_regularization: float,
     balance_classes: bool,
+    preset: str,
     weight: str,
     split_by: str,
     group_by: str,
@@ -67,6 +68,7 @@ def training(
         label=label,
         fingerprint=fingerprint,
         task=task,
+        preset=preset,
         min_class_rows=min_class_rows,
         weight=weight,
         split_by=split_by,
@@ -96,6 +98,7 @@ def training(
             max_leaf_nodes=max_leaf_nodes,
             l2_regularization=l2_regularization,
             balance_classes=balance_classes,
+            preset=preset,
             seed=seed,
         )
         class_model.set_display_name("Train class model")

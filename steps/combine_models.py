@@ -10,7 +10,8 @@ from steps.shared import classes_of, sha256_of
 from steps.shipping import ships
 
 
-@ships("steps.one_vs_rest", "steps.regression", "steps.quantities")
+@ships("steps.one_vs_rest", "steps.forest", "steps.regression", "steps.quantities")
+@ships("steps.searching", "steps.weighted_vote")
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub"),
@@ -28,8 +29,8 @@ def combine_models(
     installed. It takes the columns that it needs by name, in whatever order and with whatever others they come.
 
     Args:
-        class_models: One fitted classifier a class, each class against the rest, or the parts of a regression; each has
-            its code in class_code_.
+        class_models: One fitted classifier a class, each class against the rest, and perhaps a forest of all, or the
+            parts of a regression; each has its code in class_code_.
         preprocessor: Preprocessor fitted on the training rows, a joblib file.
         train: Training rows as Parquet, for the names of the classes; the task and the label are in the metadata.
 
@@ -51,15 +52,20 @@ def combine_models(
 
         classes, predictor = [], join(parts, labels)
     else:
+        from steps.forest import ALL_CLASSES, vote_of
         from steps.one_vs_rest import join
 
         classes = classes_of(labels)
-        predictor = join(parts, classes)
+        forests = [part for part in parts if part.class_code_ == ALL_CLASSES]
+        predictor = join([part for part in parts if part not in forests], classes)
+        for forest in forests:
+            predictor = vote_of(predictor, forest, labels.value_counts(normalize=True)[classes].to_numpy())
 
     shutil.rmtree(model.path, ignore_errors=True)  # anew, whatever a lost attempt has left there
     os.makedirs(model.path)
     file = os.path.join(model.path, "model.joblib")
-    joblib.dump(make_pipeline(*joblib.load(preprocessor.path), predictor), file)
+    compress = 1 if hasattr(predictor, "members") else 0  # a forest is large
+    joblib.dump(make_pipeline(*joblib.load(preprocessor.path), predictor), file, compress=compress)
     model.framework = "scikit-learn"
     model.metadata.update(file="model.joblib", sha256=sha256_of(file))
     model.metadata.update(task=task, label=label, classes=[str(name) for name in classes])

@@ -29,6 +29,7 @@ def prepare_data(
     dataset: Output[Dataset],
     schema: Output[Artifact],
     task: str = "",
+    preset: str = "fast",
     min_class_rows: int = 0,
     weight: str = "",
     split_by: str = "",
@@ -72,6 +73,7 @@ def prepare_data(
             fails if it reads another. A text of another form, such as "", is not compared.
         task: classification or regression; "" finds out: a label with more than 20 different decimal numbers, or more
             different whole numbers than there may be classes (99), is a quantity.
+        preset: fast, balanced or best; see train-model. With the last two a forest of all classes is trained, too.
         min_class_rows: Least number of rows of a class, from 0 to 1,000,000,000; smaller classes are left out with
             their rows.
         weight: Name of the column that holds the weights of the rows, "" for none.
@@ -90,8 +92,8 @@ def prepare_data(
         dataset: The table as Parquet, with its task, its counts of rows, columns and classes and the roles of its
             columns (label, weight, split_by, group_by) in the metadata.
         schema: What each column is, which were left out and why, as JSON.
-        Output: Codes of the models to train: of the classes 0, 1, … in the order of their sorted names; in regression 0
-            for the mean, 1 and 2 for the ends of an interval.
+        Output: Codes of the models to train: of the classes 0, 1, … in the order of their sorted names, before them -1
+            for a forest of all; in regression 0 for the mean, 1 and 2 for the ends of an interval.
     """
     import os
     from tempfile import TemporaryDirectory
@@ -104,6 +106,8 @@ def prepare_data(
     from steps.tables.roles import Roles
     from steps.tables.writing import write_table
 
+    if preset not in ("fast", "balanced", "best"):
+        raise ValueError(f"preset is {preset!r}. Take fast, balanced or best.")
     with TemporaryDirectory() as folder, damage_told(source):
         if source.startswith("bq://"):
             from steps.tables.bigquery import read_bigquery
@@ -122,6 +126,7 @@ def prepare_data(
         write_table(table.dataset, described, dataset.path)
         require_unchanged(table.files)
     found.write(schema.path)
+    has_forest = found.task == "classification" and preset in ("balanced", "best")
 
     # the names of the columns stand in the files: metadata go along in one argument of 131,071 bytes of each later task
     n_kept, n_columns = len(found.kept), len(found.columns)
@@ -131,4 +136,4 @@ def prepare_data(
     dataset.metadata.update(
         task=found.task, label=label, weight=weight, split_by=split_by, group_by=group_by, na_values=na_values
     )
-    return list(range(found.n_models))
+    return [-1] * has_forest + list(range(found.n_models))
