@@ -66,6 +66,6 @@ def choose_candidates(
         folds=divided.n_folds,
         each=budget.each(seconds, len(chosen), before.side_by_side),
     ).write(next_plan.path)
-    for one in sorted(found, key=lambda one: -one.score):
+    for one in sorted(found, key=lambda one: -one.objective):
         print(f"{'goes on' if one in chosen else '':8} {one.name:24} {one.score:.4f} ± {one.spread:.4f}")
     return [one.name for one in chosen]

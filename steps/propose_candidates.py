@@ -59,7 +59,7 @@ def propose_candidates(
     from steps.searching import budget
     from steps.searching.pairing import MAX_ROWS, find_pairs
     from steps.searching.plan import Plan
-    from steps.searching.rows import ALL_FOLDS_AT_ONCE, divide
+    from steps.searching.rows import ALL_FOLDS_AT_ONCE, LEAST_SECONDS, divide
     from steps.searching.scoring import METRICS
     from steps.searching.spaces import propose
     from steps.splitting import hold_back, read_rows
@@ -91,6 +91,7 @@ def propose_candidates(
     n_rows, n_fit = int(len(codes) / (1 - told.get("test_size", 0.2))), divided.n_fit()
     seconds = budget.for_search(minutes, n_rows)
     spent = time.perf_counter() - started
+    each = budget.each(budget.of_stage(0, seconds, spent), len(proposed), side_by_side)
     Plan(
         candidates=proposed,
         pairs=pairs,
@@ -100,8 +101,8 @@ def propose_candidates(
         spent=spent,
         rung=1,
         rows=min(n_fit, max(ALL_FOLDS_AT_ONCE, n_fit // 4)),
-        folds=divided.n_folds if len(codes) <= ALL_FOLDS_AT_ONCE else 1,
-        each=budget.each(budget.of_stage(0, seconds, spent), len(proposed), side_by_side),
+        folds=divided.n_folds if len(codes) <= ALL_FOLDS_AT_ONCE and each >= LEAST_SECONDS else 1,
+        each=each,
     ).write(plan.path)
     validated = len(np.flatnonzero(divided.fold >= 0))
     print(f"{len(proposed)} candidates, {validated:,} validation rows, {divided.n_folds} folds, {len(pairs)} pairs")

@@ -23,7 +23,7 @@ def table_of(scored: list[Scored], decided: dict[str, Any], plan: Plan) -> dict[
     for one in scored:
         seconds[one.name] += one.seconds
     last = {one.name: one for one in scored}
-    ranked = sorted(last.values(), key=lambda one: (-one.rung, -one.score, one.name))
+    ranked = sorted(last.values(), key=lambda one: (-one.rung, -one.objective, one.name))
     candidates = [
         {
             "name": one.name,

@@ -44,13 +44,13 @@ def best_first(scored: list[Scored], n: int) -> list[Scored]:
 
     Models of several kinds err differently, which is what a vote lives on.
     """
-    ranked = sorted(scored, key=lambda one: (-one.score, one.name))
+    ranked = sorted(scored, key=lambda one: (-one.objective, one.name))
     most, taken = max(1, -(-n // 2)), []
     for one in ranked:
         if len(taken) < n and sum(other.learner == one.learner for other in taken) < most:
             taken.append(one)
     taken += [one for one in ranked if one not in taken][: n - len(taken)]
-    return sorted(taken, key=lambda one: (-one.score, one.name))
+    return sorted(taken, key=lambda one: (-one.objective, one.name))
 
 
 def choose_vote(
@@ -65,7 +65,7 @@ def choose_vote(
         metric: The figure to be large.
         fits: Whether members keep to the limits of time and size together; of the best one alone it is not asked.
     """
-    ranked = sorted(scored, key=lambda one: (-one.score, one.name))
+    ranked = sorted(scored, key=lambda one: (-one.objective, one.name))
     possible = [one for one in ranked if fits([one])] or ranked[:1]
     worth = WORTH * possible[0].spread
     chosen, total = [possible[0]], possible[0].probabilities

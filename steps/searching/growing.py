@@ -107,7 +107,7 @@ class _Learner:
     ):
         self._name = candidate["learner"]
         self._X, self._y, self._weights, self._made = matrix, codes, weights, 0
-        self._head = []
+        self._head, self._seed = [], seed
         given = {name: value for name, value in candidate["parameters"].items() if name != "pairs"}
         threads = n_threads()
         if self._name == "ExtraTrees":
@@ -125,7 +125,7 @@ class _Learner:
         elif self._name == "XGBoost":
             from xgboost import XGBClassifier  # in here, since the other learners do not need it
 
-            self._estimator = XGBClassifier(tree_method="hist", n_jobs=threads, random_state=seed, **given)
+            self._estimator = XGBClassifier(tree_method="hist", n_jobs=threads, **given)
         else:
             self._head = [_scaler(matrix.shape[1], categorical)]
             self._X = self._head[0].fit_transform(matrix)
@@ -136,7 +136,8 @@ class _Learner:
         more = {}
         if self._name == "XGBoost":
             more = {"xgb_model": self._estimator.get_booster()} if self._made else {}
-            self._estimator.set_params(n_estimators=rounds - self._made)
+            # another seed for each part, or all would draw the same columns and rows
+            self._estimator.set_params(n_estimators=rounds - self._made, random_state=self._seed + self._made)
         elif self._name == "ExtraTrees":
             self._estimator.set_params(n_estimators=rounds)
         elif self._name == "HistGradientBoosting":

@@ -11,7 +11,7 @@ from steps.splitting import hold_back
 
 FEW_ROWS = 10_000  # below it, each row is validated by models of the others, since few would say little
 N_FOLDS = 4
-ALL_FOLDS_AT_ONCE = 2_000  # rows of which the first rung takes all folds
+ALL_FOLDS_AT_ONCE, LEAST_SECONDS = 2_000, 1.0  # most rows of which the first rung takes all folds, and its time
 
 
 @dataclass(frozen=True)

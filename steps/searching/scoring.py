@@ -20,6 +20,7 @@ class Scored:
     parameters: dict[str, Any]
     rung: int
     score: float
+    objective: float  # the score and a little of its sureness, by which candidates are ranked
     spread: float  # of the score, if other rows had been drawn for validation
     accuracy: float
     macro_f1: float

@@ -62,6 +62,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
         **candidate,
         rung=plan.rung,
         score=figures[plan.metric],
+        objective=objective(probabilities, codes, plan.metric),
         spread=spread_of(codes, predicted, rows.n_classes, plan.metric, seed),
         accuracy=figures["accuracy"],
         macro_f1=figures["macro_f1"],
