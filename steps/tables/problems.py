@@ -134,9 +134,11 @@ def classes_problems(
     single = sorted(str(name) for name, count in counts.items() if count < 2)
     if single:
         shown = ", ".join(single[:10]) + (f" and {len(single) - 10} more" if len(single) > 10 else "")
+        are_numbers = all(isinstance(name, int | float) and not isinstance(name, bool) for name in counts)
+        quantity = " If it is a quantity, estimate it with --set task=regression." if are_numbers else ""
         return [
             f"Only one row has the label {shown} in {label!r}; each class needs at least two, one to train and one to "
-            "test on. Add rows of it, or leave it out with --set min_class_rows=2."
+            f"test on. Add rows of it, or leave it out with --set min_class_rows=2.{quantity}"
         ]
     return []
 
