@@ -8,7 +8,7 @@ from pyarrow import parquet
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from steps.cells import reading_of
-from steps.raw_rows import Features, RawRows
+from steps.raw_rows import MAX_DIFFERENCES, Features, RawRows
 
 
 def readings_of(path: str) -> dict[str, dict[str, str]]:
@@ -80,6 +80,9 @@ def fit_preprocessor(
     if empty:
         shown = ", ".join(map(repr, empty[:10])) + (f" and {len(empty) - 10:,} more" if len(empty) > 10 else "")
         print(f"Nothing is learned from {shown}: no value, or one date only, in the training part.")
+    if pipeline[-1].n_pairs_left_out_:
+        left_out = f"{pipeline[-1].n_pairs_left_out_:,} pairs of later columns are left out"
+        print(f"The days between two dates are features of {MAX_DIFFERENCES} pairs; {left_out}.")
     return pipeline, features
 
 

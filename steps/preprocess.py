@@ -23,10 +23,12 @@ def preprocess(
     """Fit a preprocessor on the training part only and transform both parts with it.
 
     Numbers stay numbers with all of their digits, and missing ones stay missing; a date becomes year, month, day, hour
-    and weekday, as far as they vary, and the seconds since 1970; a time of day or a duration becomes seconds. Text of
-    up to 254 values becomes a category, and "5", 5 and 5.0 are one; text of more values becomes a category of its most
-    frequent ones, 30 numbers that describe its letters and, where there are words to read, a score of each class by
-    them. A category that the training part does not have becomes missing. The label and the weights are passed on.
+    and weekday, as far as they vary, and the seconds since 1970, and two dates also the days between them, of up to 15
+    pairs; a time of day or a duration becomes seconds. Text of up to 254 values becomes a category, and "5", 5 and 5.0
+    are one; text of more values becomes a category of its most frequent ones, 30 numbers that tell like texts from
+    unlike ones and, where they tell more than its share, a score of each class. By words, letters or both is settled
+    for each column by training rows that were not learned from. A category that the training part does not have becomes
+    missing. The label and the weights are passed on.
 
     Args:
         train: Training rows as Parquet, with the names of the label and the weight in the metadata.

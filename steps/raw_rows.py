@@ -209,6 +209,7 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
     Attributes:
         outputs_: Names of the features of each column; what is of two columns stands with both.
         pairs_: Names of the columns of dates whose differences are features.
+        n_pairs_left_out_: How many pairs of dates there are beyond the most that are taken.
     """
 
     def __init__(self, taken: tuple[str, ...] = (), seed: int = 0):
@@ -225,7 +226,8 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
 
         Args:
             X: Training rows, as RawRows gives them.
-            y: Their classes; without them, nothing is learned of the words of a text.
+            y: Codes of their classes, or a continuous label as floating-point numbers; without it, nothing is learned
+                of what a text says of it.
         """
         self.encoders_ = {name: _encoder(values) for name, values in X.items()}
         made = {name: encoder.fit_features(X[name], y, self.seed) for name, encoder in self.encoders_.items()}
@@ -250,6 +252,7 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
         """Return the pairs of dates that vary, as their difference does, and these differences."""
         dates = [name for name, encoder in self.encoders_.items() if isinstance(encoder, _Moments) and encoder.parts]
         pairs = sorted(combinations(range(len(dates)), 2), key=max)  # of the first columns, if there are too many
+        self.n_pairs_left_out_ = len(pairs[MAX_DIFFERENCES:])
         pairs = [(dates[one], dates[other]) for one, other in pairs[:MAX_DIFFERENCES]]
         found = [_days_between(X[one], X[other]) for one, other in pairs]
         varies = [np.unique(days[~np.isnan(days)]).size > 1 for days in found]

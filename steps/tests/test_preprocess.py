@@ -1,3 +1,4 @@
+import os
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -9,7 +10,9 @@ import pytest
 from kfp.dsl import Artifact, Dataset
 from pyarrow import parquet
 
+from steps.evaluation.importance import features_of_columns
 from steps.preprocess import preprocess
+from steps.raw_rows import Features, RawRows
 
 
 @pytest.fixture
@@ -101,6 +104,7 @@ def process_table(table, artifact, label="y", weight=""):
     return pd.read_parquet(train_X.path), pd.read_parquet(test_X.path), preprocessor
 
 
+HALVES = ["no", "yes"] * 200
 HOURS = [datetime(2025, 12, 30) + timedelta(hours=i) for i in range(400)]
 
 
@@ -145,6 +149,117 @@ def test_of_a_date_only_what_varies_is_kept(artifact):
     table = pa.table({"it": days, "same": [days[0]] * 400, "y": ["no", "yes"] * 200})
     train, _, _ = process_table(table, artifact)
     assert list(train) == ["it_day", "it_total_seconds", "it_weekday", "y"]
+
+
+def test_days_between_dates_are_features_of_both(artifact):
+    ordered = pd.Series(pd.date_range("2026-01-01", periods=400, freq="17h"))
+    shipped = ordered + pd.to_timedelta(np.arange(400) % 5 * 12, unit="h")
+    frame = pd.DataFrame(
+        {
+            "shipped": shipped.dt.strftime("%d.%m.%Y %H:%M").mask(np.arange(400) % 7 == 3),
+            "ordered": ordered.dt.tz_localize("UTC"),
+            "same": datetime(2026, 1, 1),
+            "number": np.arange(400.0),
+            "ordered_to_shipped_days": 1.0,
+            "y": ["no", "yes"] * 200,
+        }
+    )
+    train, test, preprocessor = process(frame[:300], frame[300:], "y", artifact)
+    days = [*np.where(np.arange(400) % 7 == 3, np.nan, -(np.arange(400) % 5 * 12) / 24)]
+    assert [name for name in train if "_to_" in name] == ["ordered_to_shipped_days", "shipped_to_ordered_days"]
+    assert train["shipped_to_ordered_days"].tolist() == pytest.approx(days[:300], nan_ok=True)
+    assert test["shipped_to_ordered_days"].tolist() == pytest.approx(days[300:], nan_ok=True)
+
+    pipeline = joblib.load(preprocessor.path)
+    outputs = features_of_columns(pipeline, frame, test)
+    assert [name for name in outputs if "shipped_to_ordered_days" in outputs[name]] == ["shipped", "ordered"]
+    assert {name for parts in outputs.values() for name in parts} == {*test} - {"y"}
+    pd.testing.assert_frame_equal(pipeline.transform(frame[300:]).reset_index(drop=True), test.drop(columns="y"))
+
+
+def test_of_many_dates_few_differences_are_features_and_it_is_told(artifact, capsys):
+    days = pd.Series(pd.date_range("2026-01-01", periods=400))
+    frame = pd.DataFrame({f"day {i}": days + pd.to_timedelta(np.arange(400) % (i + 2), "D") for i in range(8)})
+    train, _, _ = process(frame[:300].assign(y=HALVES[:300]), frame[300:].assign(y=HALVES[300:]), "y", artifact)
+    between = [name for name in train if "_to_" in name]
+    assert len(between) == 15
+    assert {name.split("_to_")[0] for name in between} == {f"day {i}" for i in range(5)}
+    assert "features of 15 pairs; 13 pairs of later columns are left out." in capsys.readouterr().out
+
+
+WORDS = ["alder", "birch", "cedar", "elder", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "spruce"]
+
+
+def reviews(n=600):
+    """Texts of random words of which one in ten says which of three kinds it is, and names whose ending does."""
+    random = np.random.default_rng(0)
+    kind = random.integers(0, 3, n)
+    words = random.choice(WORDS, (n, 10)).astype(object)
+    words[:, 4] = np.array(["good", "bad", "poor"])[kind]
+    names = ["".join(random.choice([*"bdfgklm"], 6)) + ("ina", "oro", "ez")[k] for k in kind]
+    nonsense = ["".join(row) for row in random.choice([*"abcdefgh "], (n, 14))]
+    texts = {"review": [" ".join(row) for row in words], "name": names, "nonsense": nonsense}
+    return pd.DataFrame(texts | {"y": np.array(["x", "y", "z"])[kind]})
+
+
+def scores_of(train, name):
+    return train[[column for column in train if column.startswith(f"{name}_words_")]].to_numpy()
+
+
+def test_text_is_scored_where_it_tells_the_classes_apart(artifact):
+    table = reviews()
+    train, test, preprocessor = process(table[:450], table[450:], "y", artifact)
+    for part, rows in ((train, table[:450]), (test, table[450:])):
+        codes = pd.factorize(rows["y"], sort=True)[0]
+        for name in ("review", "name"):
+            assert (scores_of(part, name).argmax(axis=1) == codes).mean() > 0.95, name
+        assert scores_of(part, "nonsense").shape[1] == 0
+    features = joblib.load(preprocessor.path)[-1]
+    assert [*features.encoders_["name"].pieces.vectorizers] == ["letters"]
+    assert "words" in features.encoders_["review"].pieces.vectorizers
+
+
+def test_no_row_sees_its_own_label_in_the_scores_of_its_text(artifact):
+    table = reviews()[["review", "y"]]
+    changed = table.copy()
+    changed.loc[7, "y"] = "x" if table.loc[7, "y"] != "x" else "z"
+    train, _, _ = process(table[:450], table[450:], "y", artifact)
+    other, _, _ = process(changed[:450], changed[450:], "y", artifact)
+    told = scores_of(train, "review")[7].argmax(), scores_of(other, "review")[7].argmax()
+    assert told == (told[0], told[0])
+
+
+def test_class_of_few_rows_takes_no_words_from_the_others(artifact):
+    table = reviews()[["review", "y"]]
+    table.loc[[3, 5], "y"] = "rare"
+    train, test, _ = process(table[:450], table[450:], "y", artifact)
+    assert scores_of(train, "review").shape[1] == scores_of(test, "review").shape[1] == 3
+    assert np.isfinite(scores_of(train, "review")).all()
+
+
+def test_continuous_label_is_told_by_text(artifact):
+    table = reviews()
+    y = table["y"].map({"x": -1.0, "y": 0.5, "z": 7.0}).to_numpy() + np.linspace(0, 0.1, len(table))
+    rows = RawRows({"review": {"kind": "text"}, "nonsense": {"kind": "text"}}).fit(table).transform(table)
+    features = Features().fit(rows[:450], y[:450])
+    made = features.transform(rows[450:])
+    assert [name for name in made if "_words_" in name] == ["review_words_0"]
+    assert np.corrcoef(made["review_words_0"], y[450:])[0, 1] > 0.95
+
+
+def test_model_of_text_is_small_and_one_row_is_read_like_many(artifact):
+    random = np.random.default_rng(0)
+    texts = [" ".join(row) for row in random.integers(0, 30_000, (1_200, 40)).astype(str)]
+    frame = pd.DataFrame({"text": texts, "y": random.choice(["a", "b", "c"], 1_200)})
+    frame["text"] += " of " + frame["y"].mask(random.random(1_200) < 0.2, "a")
+    _, test, preprocessor = process(frame[:1_100], frame[1_100:], "y", artifact)
+    pipeline = joblib.load(preprocessor.path)
+    assert "text_words_2" in test
+    assert os.path.getsize(preprocessor.path) < 10_000_000
+    alone = pd.concat([pipeline.transform(frame.iloc[[place]]) for place in range(1_100, 1_110)])
+    pd.testing.assert_frame_equal(
+        alone.reset_index(drop=True), test.drop(columns="y").head(10), check_categorical=False, check_exact=True
+    )
 
 
 @pytest.mark.parametrize("as_categories", [True, False])
