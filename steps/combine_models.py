@@ -10,8 +10,16 @@ from steps.shared import classes_of, sha256_of
 from steps.shipping import ships
 
 
-@ships("steps.one_vs_rest", "steps.forest", "steps.regression", "steps.quantities")
-@ships("steps.searching", "steps.weighted_vote")
+@ships(
+    "steps.forest",
+    "steps.searching.pairing",
+    "steps.searching.spaces",
+    "steps.searching.threads",
+    "steps.weighted_vote",
+    "steps.one_vs_rest",
+    "steps.regression",
+    "steps.quantities",
+)
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub"),

@@ -6,8 +6,8 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from steps.searching.growing import n_threads
 from steps.searching.pairing import MAX_ROWS, find_pairs
+from steps.searching.threads import n_threads
 from steps.weighted_vote import Numbers, WeightedVote
 
 ALL_CLASSES = -1  # the code of the model that tells all classes at once

@@ -8,7 +8,15 @@ from steps.shared import classes_of
 from steps.shipping import ships
 
 
-@ships("steps.forest", "steps.regression", "steps.quantities", "steps.searching", "steps.weighted_vote")
+@ships(
+    "steps.forest",
+    "steps.searching.pairing",
+    "steps.searching.spaces",
+    "steps.searching.threads",
+    "steps.weighted_vote",
+    "steps.regression",
+    "steps.quantities",
+)
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy"),

@@ -144,7 +144,7 @@ def test_range_of_a_compiled_spec_holds_without_its_pipeline(training, tmp_path)
         ("drop=[a", r"expected a JSON list, not '\[a'"),
         ("drop=[1]", r"--set drop=\[1\]: expected a list whose items are each text in quotes, not 1\."),
         ("seed=4294967296", r"expected a value from 0 to 4,294,967,295\."),
-        ("max_leaf_nodes=1", r"expected a value from 2 to 100,000\."),
+        ("max_leaf_nodes=-1", r"expected a value from 0 to 100,000\."),
         ("learning_rate=0", r"expected a value from 1e-6 to 10\."),
         ("learning_rate=1e300", r"expected a value from 1e-6 to 10\."),
         ("l2_regularization=-1", r"expected a value from 0 to 1,000,000\."),

@@ -1,6 +1,5 @@
 """A candidate is fitted in rounds, more and more of them, as long as it gets better and its time lasts."""
 
-import os
 import pickle
 import time
 import warnings
@@ -20,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from steps.searching.spaces import ROUNDS
+from steps.searching.threads import n_threads
 from steps.weighted_vote import Numbers
 
 FIRST_ROUNDS = 8
@@ -148,11 +148,6 @@ class _Learner:
             self._estimator.fit(self._X, self._y, sample_weight=self._weights, **more)
         self._made = rounds
         return [*self._head, self._estimator]
-
-
-def n_threads() -> int:
-    """Return how many threads a task may use: what its engine says, or the cores."""
-    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
 def _scaler(n_columns: int, categorical: list[int]) -> ColumnTransformer:

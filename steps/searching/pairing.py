@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
 
-from steps.searching.growing import n_threads
 from steps.searching.spaces import MAX_PAIRS
+from steps.searching.threads import n_threads
 from steps.weighted_vote import Numbers, all_pairs
 
 MAX_ROWS = 10_000

@@ -8,20 +8,21 @@ import pytest
 from kfp.dsl import Artifact, Dataset, Model
 
 from steps.combine_models import combine_models
+from steps.forest import ALL_CLASSES, EXPONENT
 from steps.preprocess import preprocess
 from steps.train_model import train_model
 
 
 @pytest.fixture
 def combine(artifact):
-    def run(frame, label, order=reversed):
+    def run(frame, label, order=reversed, preset="fast", **settings):
         features, preprocessor, model = (artifact(kind) for kind in (Dataset, Artifact, Model))
         train = artifact(Dataset, frame, label=label)
         preprocess.python_func(train, train, features, artifact(Dataset), preprocessor)
         class_models = []
-        for code in range(frame[label].nunique()):
+        for code in range(0 if preset == "fast" else ALL_CLASSES, frame[label].nunique()):
             class_models.append(artifact(Model))
-            train_model.python_func(features, code, class_models[-1], max_iter=10)
+            train_model.python_func(features, code, class_models[-1], max_iter=10, preset=preset, **settings)
             class_models[-1].metadata.clear()  # as KFP leaves it of collected artifacts
         combine_models.python_func([*order(class_models)], preprocessor, train, model)
         return model
@@ -76,6 +77,7 @@ def test_metadata_describes_the_file(combine, rows):
         "framework": "scikit-learn",
         "file": "model.joblib",
         "sha256": hashlib.sha256(content).hexdigest(),
+        "task": "classification",
         "label": "Cover_Type",
         "classes": [str(code) for code in range(7)],
     }
@@ -147,3 +149,27 @@ def test_model_is_made_of_the_libraries_own_classes(combine, rows):
         "functools",
         "copyreg",
     }
+
+
+@pytest.mark.parametrize("balance_classes", [False, True])
+def test_forest_has_half_of_the_vote(combine, rows, balance_classes):
+    X, y = rows.drop(columns="Cover_Type"), rows["Cover_Type"]
+    model = load(combine(rows, "Cover_Type", preset="balanced", balance_classes=balance_classes))
+    boosting, forest = model[-1].members
+    features = model[:-1].transform(X)
+    assert (len(forest[-1].estimators_), forest[-1].n_jobs, forest[-1].class_weight is not None) == (
+        100,
+        1,
+        balance_classes,
+    )
+    voted = boosting.predict_proba(features) + forest.predict_proba(features)
+    voted /= y.value_counts(normalize=True).sort_index().to_numpy() ** (0 if balance_classes else EXPONENT)
+    np.testing.assert_allclose(model.predict_proba(X), voted / voted.sum(axis=1, keepdims=True))
+    assert model.score(X, y) > 0.95
+
+
+def test_forest_votes_for_classes_of_any_names(combine, rows):
+    rows["y"] = np.array(["no", "yes"])[(rows.pop("Cover_Type") == 1).astype(int)]
+    model = load(combine(rows, "y", preset="balanced"))
+    assert model.classes_.tolist() == ["no", "yes"]
+    assert model.score(rows.drop(columns="y"), rows["y"].to_numpy()) > 0.9

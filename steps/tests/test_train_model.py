@@ -57,7 +57,24 @@ def test_training_facts_stand_in_the_metadata(train, rows):
         "rows": len(rows),
         "positive_rows": int((rows["Cover_Type"] == 2).sum()),
         "trees": 5,
+        "leaves": 63,
     }
+
+
+def test_leaves_grow_with_the_rows(artifact):
+    counts = {}
+    for n_rows in (1_000, 40_000, 90_000):
+        frame = pd.DataFrame({"x": np.arange(n_rows), "y": np.arange(n_rows) // 50 % 2})
+        model = artifact(Model)
+        train_model.python_func(artifact(Dataset, frame, label="y"), 1, model, max_iter=1)
+        counts[n_rows] = model.metadata["leaves"]
+        assert joblib.load(model.path)._predictors[0][0].get_n_leaf_nodes() <= counts[n_rows]
+    assert counts == {1_000: 63, 40_000: 137, 90_000: 255}
+
+
+def test_best_takes_more_trees_at_a_lower_rate(train):
+    model = joblib.load(train(preset="best").path)
+    assert (model.n_iter_, model.learning_rate) == (15, 0.1)
 
 
 def test_categories_are_taken_as_such(train):
