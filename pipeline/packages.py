@@ -109,8 +109,9 @@ def _of_server() -> tuple[str, ...]:
     """Return what a model and its server need."""
     from pipeline.serving import server_packages
     from steps.promotion.folder import PACKAGES
+    from steps.weighted_vote import MODULES
 
-    return (*pinned(*PACKAGES), *server_packages())
+    return (*pinned(*PACKAGES, *MODULES.values()), *server_packages())
 
 
 def _python(step: str, image: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import hash as digest
+from sklearn.base import ClassifierMixin
 from sklearn.multiclass import OneVsRestClassifier
 
 
@@ -29,8 +30,10 @@ class SharedEncoder:
         return self.encoded
 
 
-def share_encoder(classifier: OneVsRestClassifier) -> None:
+def share_encoder(classifier: ClassifierMixin) -> None:
     """Let the classes' classifiers encode rows once, if their encoders are equal: they saw the same training rows."""
+    if not isinstance(classifier, OneVsRestClassifier):
+        return
     encoders = [getattr(estimator, "_preprocessor", None) for estimator in classifier.estimators_]
     if encoders[0] is not None and len({*map(digest, encoders)}) == 1:
         shared = SharedEncoder(encoders[0])
@@ -48,8 +51,11 @@ class JoinedTrees:
         ValueError, AttributeError, ImportError: they are not what is expected.
     """
 
-    def __init__(self, classifier: OneVsRestClassifier):
+    def __init__(self, classifier: ClassifierMixin):
         from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+
+        if not isinstance(classifier, OneVsRestClassifier):
+            raise ValueError("the model is none of each class against the rest")
 
         self.estimators = estimators = classifier.estimators_
         if len({digest(estimator._bin_mapper.make_known_categories_bitsets()) for estimator in estimators}) > 1:
