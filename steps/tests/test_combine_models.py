@@ -76,6 +76,7 @@ def test_metadata_describes_the_file(combine, rows):
         "framework": "scikit-learn",
         "file": "model.joblib",
         "sha256": hashlib.sha256(content).hexdigest(),
+        "task": "classification",
         "label": "Cover_Type",
         "classes": [str(code) for code in range(7)],
     }
