@@ -95,7 +95,7 @@ def test_training_pipeline_passes_every_check(spec, source):
 
 
 def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
-    parameters = {"nome": "x", "label": "Elevation"}
+    parameters = {"nome": "x", "label": "Elevation", "task": "classification"}
     checks = check.of_spec(spec(wrong), parameters, check.describe(source, parameters))
     assert {made.name: (made.state, made.detail) for made in checks} == {
         "spec": (
@@ -110,7 +110,7 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
         ),
         "packages": ("failed", "loose installs pandas in any version. Pin it: packages_to_install=pinned('pandas')."),
         "images": ("failed", "untagged has the image 'python', without a tag. Name one as base_image."),
-        "parameters": ("failed", "unknown: label, nome; without a value: name."),
+        "parameters": ("failed", "unknown: label, nome, task; without a value: name."),
         "arguments": ("passed", "the largest --executor_input has about 100,002 of 131,071 bytes, of gather"),
         "table": ("failed", checks[-1].detail),
     }
@@ -306,10 +306,11 @@ def test_check_shows_the_table_before_anything_is_started(local_run, rows, tmp_p
 def test_check_of_a_table_that_cannot_be_learned_from_fails(local_run, rows, tmp_path):
     rows["Cover_Type"] = rows["Elevation"] / 7
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--check")
+    asked = ("--set", "task=classification")
+    done = local_run("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--check", *asked)
     assert done.status == 2
     assert re.search(
-        r"^failed +table: The label 'Cover_Type' holds .* quantity to be estimated \(regression\)", done.out, re.M
+        r"^failed +table: The label 'Cover_Type' has .* Estimate it as a quantity with --set task=regr", done.out, re.M
     )
     assert "Traceback" not in done.out + done.err
 

@@ -28,7 +28,7 @@ class Importance:
     table: pd.DataFrame
     n_rows: int  # of the sample
     score: float  # of the model on them: accuracy, or R²
-    guessed: float  # what is got without a model: the share of the most frequent class among them, or 0
+    guessed: float  # what is left without a model: the share of the most frequent class, or R² of shuffled estimates
 
     @property
     def dominant(self) -> str | None:
@@ -124,7 +124,8 @@ def quantity_importance(
         estimates = regressor.predict(rows).reshape(-1, len(sample))
         return 1 - ((estimates - y) ** 2).mean(axis=1) / spread
 
-    return _importance(sample, columns, determined, 0.0, rng)
+    # estimates that are shuffled among rows are as far below no R² as they were above it
+    return _importance(sample, columns, determined, -max(float(determined(sample)[0]), 0.0), rng)
 
 
 def _importance(

@@ -68,7 +68,8 @@ class Predictor:
         for start in range(0, len(rows), PIECE):
             if start:
                 yield None
-            parts.append(self._found(rows.iloc[start : start + PIECE]))
+            piece = rows.iloc[start : start + PIECE]
+            parts.append(self._intervals(piece) if self.is_quantity else self._probabilities(piece))
         found = np.concatenate(parts)
         if self.is_quantity:
             by_class = [len(found)]
@@ -86,9 +87,9 @@ class Predictor:
             answer["metadata"] = {"warnings": told}  # which Vertex AI hands on
         yield to_json(answer, inf_nan_mode="null"), by_class
 
-    def _found(self, rows: pd.DataFrame) -> np.ndarray:
-        """Return the probabilities of the classes, or estimates with their intervals."""
+    def _intervals(self, rows: pd.DataFrame) -> np.ndarray:
+        return self.classifier.predict_interval(self.features.transform(rows))
+
+    def _probabilities(self, rows: pd.DataFrame) -> np.ndarray:
         features = self.features.transform(rows)
-        if self.is_quantity:
-            return self.classifier.predict_interval(features)
         return (self.joined if self.joined and len(rows) <= FEW else self.classifier).predict_proba(features)

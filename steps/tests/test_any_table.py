@@ -478,9 +478,16 @@ CASES = [
     ),
     Case(
         "100 classes",
-        labels(*range(100)),
+        labels(*(f"class {place}" for place in range(100))),
         "The label 'kind' has 100 different values; at most 99 classes can be trained, "
-        "because a task of the service takes at most 100 artifacts. It looks like a number or an identifier",
+        "because a task of the service takes at most 100 artifacts. Name a column of classes with --label",
+    ),
+    Case(
+        "100 numbers as classes",
+        labels(*range(100)),
+        "because a task of the service takes at most 100 artifacts. Estimate it as a quantity with --set "
+        "task=regression, name a column of classes with --label",
+        settings={"task": "classification"},
     ),
     Case(
         "60 classes", labels(*(f"class {place}" for place in range(60))), classes={f"class {p}": 2 for p in range(60)}
@@ -488,8 +495,15 @@ CASES = [
     Case(
         "quantity as label",
         columns(kind=[row / 7 for row in range(N)]),
-        "24 different decimal numbers such as 0, 0.1429, "
-        "0.2857: it looks like a quantity to be estimated (regression), and this pipeline trains classifiers.",
+        classes={},
+        told="'kind' is a quantity, 24 different numbers from 0 to 3.28571: estimated by regression; --set "
+        "task=classification learns classes",
+    ),
+    Case(
+        "quantity as classes",
+        columns(kind=[row / 7 for row in range(N)]),
+        "If it is a quantity, estimate it with --set task=regression.",
+        settings={"task": "classification"},
     ),
     Case("dates as label", columns(kind=["2026-01-01", "2026-01-02"] * (N // 2)), "The label 'kind' holds dates."),
     Case("whole labels written as decimals", columns(kind=[1.0, 2.0] * (N // 2)), classes={"1": N // 2, "2": N // 2}),
@@ -621,7 +635,7 @@ def prepare(source: str, folder: Path, label: str = "kind", **settings: Any) -> 
         source=source, label=label, fingerprint="f", dataset=dataset, schema=schema, **settings
     )
     described = json.loads(Path(schema.path).read_text("utf-8"), parse_constant=pytest.fail)
-    assert codes == [*range(len(described["classes"]))]
+    assert codes == [*range(3 if described["task"] == "regression" else len(described["classes"]))]
     return dataset, described
 
 

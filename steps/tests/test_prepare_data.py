@@ -48,6 +48,7 @@ def test_metadata_holds_names_and_counts(csv, artifact):
         "fingerprint": "mine",
         "rows": 4,
         "columns": 4,
+        "task": "classification",
         "classes": {"cat": 2, "dog": 2},
         "na_values": [*NA_VALUES],
         "label": "kind",
@@ -87,7 +88,7 @@ def test_codes_follow_the_order_of_the_sorted_names(csv, artifact):
         ("x,y\n1,a\n2,a\n", r"The label 'y' has only the value 'a'; a classifier needs at least two classes\."),
         ("x,y\n1,a\n2,a\n3,b\n4,c\n", r"Only one row has the label b, c in 'y'; each class needs at least two"),
         (
-            "x,y\n" + "".join(f"{i % 7},{i}\n" for i in range(3000)),
+            "x,y\n" + "".join(f"{i % 7},name {i}\n" for i in range(3000)),
             r"The label 'y' has 3,000 different values; at most 99 classes can be trained, because a task",
         ),
     ],

@@ -242,7 +242,7 @@ def test_predictions_and_page_tell_what_was_estimated(trained):
     assert page.count("<svg") == 3
     for told in ("always the median", "R² lost", "Furthest off", "Where the error is large", "<bdi>colour</bdi>"):
         assert told in page
-    assert "nearly all of it" not in page
+    assert "nearly all of it" not in page  # the colour tells, too
 
 
 def test_a_page_holds_any_text(trained):
