@@ -35,7 +35,7 @@ def run(
             "zstd) or Parquet files, a folder of Parquet files, gs://bucket/object, or bq://project.dataset.table.",
         ),
     ] = None,
-    label: Annotated[str | None, Flag(help="Column that holds the classes; Cover_Type by default.")] = None,
+    label: Annotated[str | None, Flag(help="Column of the classes, or of a quantity; Cover_Type by default.")] = None,
     model: Annotated[
         str | None,
         Flag(

@@ -294,6 +294,7 @@ def test_balanced_classes_are_refused_for_a_quantity(trained, artifact):
         )
 
 
+@pytest.mark.slow
 def test_long_text_tells_a_quantity(trained):
     rng = np.random.default_rng(0)
     good = rng.uniform(size=600) < 0.5
