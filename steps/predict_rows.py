@@ -20,7 +20,9 @@ from steps.shipping import ships
 )
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub", "threadpoolctl"),
+    packages_to_install=pinned(
+        "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub", "threadpoolctl"
+    ),
 )
 def predict_rows(
     rows: Input[Dataset],

@@ -10,7 +10,7 @@ from steps.shipping import ships
 @ships("steps.features", "steps.raw_rows", "steps.cells")
 @dsl.component(
     base_image=BASE_IMAGE,
-    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub"),
+    packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub"),
 )
 def preprocess(
     train: Input[Dataset],
