@@ -191,7 +191,7 @@ WORDS = ["alder", "birch", "cedar", "elder", "fir", "hazel", "larch", "maple", "
 
 
 def reviews(n=600):
-    """Texts of random words in which the order of three says which of three kinds it is, and names whose ending does."""
+    """Texts of random words of which the order of three says which kind it is, and names whose ending does."""
     random = np.random.default_rng(0)
     kind = random.integers(0, 3, n)
     words = random.choice(WORDS, (n, 10)).astype(object)
