@@ -22,7 +22,7 @@ from steps.shipping import ships
 @dsl.component(
     base_image=BASE_IMAGE,
     packages_to_install=pinned(
-        "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub", "threadpoolctl", "xgboost-cpu"
+        "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub", "threadpoolctl", "xgboost-cpu"
     ),
 )
 def predict_rows(

@@ -42,10 +42,9 @@ COMPONENTS = 30
 MAX_PIECES, MAX_WEIGHTS = 100_000, 4_000_000  # of a column: pieces, and numbers that the model keeps of all of them
 MAX_TEXTS_COMPARED = 10_000  # for the components
 MAX_ROWS_TO_CHOOSE = 5_000  # of which it is learned how a column is best read
-# on weights of linear models, as long as a smaller one is better; by the first, ways of reading are set side by side
-PENALTIES = 1e-4, 3e-5, 1e-5
+PENALTIES = 3e-5, 1e-5, 1e-4  # on weights of linear models; by the first, ways of reading are set side by side
 MIN_GAIN = 0.03  # of a linear model that is worth its scores
-N_FOLDS = 5
+N_FOLDS, N_FOLDS_TO_CHOOSE = 5, 3
 MAX_DIFFERENCES = 15  # of pairs of dates, as six columns of them have
 EXACT = 2**53  # whole numbers beyond it lose their last digits as floating-point numbers
 
@@ -346,7 +345,8 @@ class _Text(_Encoder):
         self.categories = [*sorted(counts[counts >= MIN_FREQUENCY].index[:MAX_CATEGORIES]), REST]
         texts, places = _texts(values)
         self.pieces, self.linear = _Pieces(), None
-        most = MAX_PIECES if y is None else min(MAX_PIECES, MAX_WEIGHTS // (COMPONENTS + np.unique(y).size))
+        n_scores = 1 if y is None or y.dtype.kind == "f" else np.unique(y).size
+        most = min(MAX_PIECES, MAX_WEIGHTS // (COMPONENTS + n_scores))
         has_signs = pd.Series(texts).str.count(SCRIPT_WITHOUT_SPACES).mean() > SIGNS_TO_READ
         best = None if y is None else _best_reading(texts, places, y, has_signs, most, seed)
         ways, penalty = best or (("signs" if has_signs else "letters",), None)
@@ -414,7 +414,9 @@ class _Linear(_Shipped):
             the mean of a continuous label.
     """
 
-    def fit_scores(self, found: sparse.csr_matrix, y: np.ndarray, penalty: float, seed: int) -> np.ndarray:
+    def fit_scores(
+        self, found: sparse.csr_matrix, y: np.ndarray, penalty: float, seed: int, n_folds: int = N_FOLDS
+    ) -> np.ndarray:
         """Learn from rows, and return their scores by models that have not seen them.
 
         Args:
@@ -423,9 +425,10 @@ class _Linear(_Shipped):
                 as floating-point numbers.
             penalty: Penalty on large weights of the models.
             seed: Seed of the models and the folds.
+            n_folds: How many models there are; each has not seen one part of the rows.
         """
         self.is_number = y.dtype.kind == "f"
-        learned = np.arange(len(y)) if self.is_number else np.flatnonzero(np.bincount(y)[y] >= N_FOLDS)
+        learned = np.arange(len(y)) if self.is_number else np.flatnonzero(np.bincount(y)[y] >= n_folds)
         rows, y = found[learned], y[learned] if self.is_number else np.unique(y[learned], return_inverse=True)[1]
         if self.is_number:
             model, folds = Ridge(alpha=penalty * len(y), solver="lsqr"), KFold
@@ -435,14 +438,14 @@ class _Linear(_Shipped):
                 StratifiedKFold,
             )
         scores, weights, intercepts = None, 0, 0
-        for seen, unseen in folds(N_FOLDS, shuffle=True, random_state=seed).split(rows, y):
+        for seen, unseen in folds(n_folds, shuffle=True, random_state=seed).split(rows, y):
             with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
                 model.fit(rows[seen], y[seen])
             self.weights = np.atleast_2d(model.coef_).T.astype(np.float32)
             self.intercepts = np.atleast_1d(model.intercept_).astype(np.float32)
             scores = np.empty((len(y), len(self.intercepts)), dtype=np.float32) if scores is None else scores
             scores[unseen] = self.scores(rows[unseen])
-            weights, intercepts = weights + self.weights / N_FOLDS, intercepts + self.intercepts / N_FOLDS
+            weights, intercepts = weights + self.weights / n_folds, intercepts + self.intercepts / n_folds
         self.weights, self.intercepts = weights, intercepts
         self.gain = _r_squared(scores, y) if self.is_number else _log_loss_gained(scores, y)
         if len(learned) == found.shape[0]:
@@ -484,11 +487,16 @@ def _beginning(texts: list[str], way: str) -> list[str]:
 
 
 def _side_by_side(found: list[sparse.csr_matrix], n_texts: int) -> sparse.csr_matrix:
-    """Return the weights of all pieces, those of each way of reading divided by their length."""
+    """Return the weights of all pieces, a text's to the length of one."""
     for weights in found:
         weights.sort_indices()  # or the same text has other sums where the pieces are learned and where they are known
         normalize(weights, copy=False)
-    return sparse.hstack(found, format="csr") if found else sparse.csr_matrix((n_texts, 0), dtype=np.float32)
+    return _joined_pieces(found) if found else sparse.csr_matrix((n_texts, 0), dtype=np.float32)
+
+
+def _joined_pieces(found: list[sparse.csr_matrix]) -> sparse.csr_matrix:
+    # to the same length, so that a penalty is the same for one way of reading and for two
+    return sparse.hstack(found, format="csr") * np.float32(len(found) ** -0.5)
 
 
 def _directions(found: sparse.csr_matrix, seed: int) -> np.ndarray:
@@ -516,24 +524,20 @@ def _best_reading(
         (way,): _Pieces().fit_counts(texts, (way,), most) for way in (["signs"] if has_signs else ["words", "letters"])
     }
     if not has_signs:
-        found["words", "letters"] = sparse.hstack([*found.values()], format="csr")
+        found["words", "letters"] = _joined_pieces([*found.values()])
 
     def gain(ways: tuple[str, ...], penalty: float) -> float:
         linear = _Linear()
-        linear.fit_scores(found[ways][of_rows], y, penalty, seed)
+        linear.fit_scores(found[ways][of_rows], y, penalty, seed, N_FOLDS_TO_CHOOSE)
         return linear.gain
 
     gains = {ways: gain(ways, PENALTIES[0]) for ways, of in found.items() if of.shape[1]}
     best = max(gains, key=gains.get, default=None)
-    if best is None or gains[best] <= 0:
+    if best is None or gains[best] < -MIN_GAIN:  # it is far from telling anything
         return None
-    most, chosen = gains[best], PENALTIES[0]
-    for penalty in PENALTIES[1:]:
-        gained = gain(best, penalty)
-        if gained < most:
-            break
-        most, chosen = gained, penalty
-    return (best, chosen) if most > MIN_GAIN else None
+    of_penalties = {PENALTIES[0]: gains[best]} | {penalty: gain(best, penalty) for penalty in PENALTIES[1:]}
+    penalty = max(of_penalties, key=of_penalties.get)
+    return (best, penalty) if of_penalties[penalty] > MIN_GAIN else None
 
 
 def _r_squared(scores: np.ndarray, y: np.ndarray) -> float:

@@ -191,11 +191,11 @@ WORDS = ["alder", "birch", "cedar", "elder", "fir", "hazel", "larch", "maple", "
 
 
 def reviews(n=600):
-    """Texts of random words of which one in ten says which of three kinds it is, and names whose ending does."""
+    """Texts of random words of which the order of three says which kind it is, and names whose ending does."""
     random = np.random.default_rng(0)
     kind = random.integers(0, 3, n)
     words = random.choice(WORDS, (n, 10)).astype(object)
-    words[:, 4] = np.array(["good", "bad", "poor"])[kind]
+    words[:, 4:7] = [text.split() for text in np.array(["not so good", "so good not", "good not so"])[kind]]
     names = ["".join(random.choice([*"bdfgklm"], 6)) + ("ina", "oro", "ez")[k] for k in kind]
     nonsense = ["".join(row) for row in random.choice([*"abcdefgh "], (n, 14))]
     texts = {"review": [" ".join(row) for row in words], "name": names, "nonsense": nonsense}
