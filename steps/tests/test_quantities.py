@@ -251,6 +251,7 @@ def test_a_page_holds_any_text(trained):
     assert "<script>" not in page
 
 
+@pytest.mark.slow
 def test_a_model_loads_where_only_the_libraries_are(trained, tmp_path):
     found = trained(rows_of())
     file = Path(found["model"].path, "model.joblib")
@@ -353,6 +354,7 @@ def promoted(trained, artifact, tmp_path):
     return promote
 
 
+@pytest.mark.slow
 def test_models_of_a_quantity_follow_one_another(promoted, tmp_path):
     frame = rows_of(400)
     first, verdict, _ = promoted(frame.assign(size=0.0 * frame["size"] + frame.index % 3))
@@ -370,6 +372,7 @@ def test_models_of_a_quantity_follow_one_another(promoted, tmp_path):
     assert "the champion is of regression, and this model of classification" in verdict["reasons"][0]
 
 
+@pytest.mark.slow
 def test_the_script_of_the_folder_estimates_rows(promoted, tmp_path):
     model, _, _ = promoted(rows_of())
     rows, out = tmp_path / "fresh.csv", tmp_path / "out.csv"

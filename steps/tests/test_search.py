@@ -45,6 +45,10 @@ def prepared(artifact):
 
 @pytest.fixture
 def proposing(artifact):
+    return _proposing(artifact)
+
+
+def _proposing(artifact):
     def run(given, **parameters):
         plan, rows = artifact(Artifact), artifact(Artifact)
         names = propose_candidates.python_func(
@@ -56,8 +60,13 @@ def proposing(artifact):
 
 
 @pytest.fixture
-def searched(artifact, proposing):
+def searched(artifact):
+    return _searched(artifact)
+
+
+def _searched(artifact):
     """Run all of the search's own steps, one after the other."""
+    proposing = _proposing(artifact)
 
     def score(given, name, plan, rows):
         scored = artifact(Artifact)
@@ -128,6 +137,7 @@ def test_search_finds_a_model_that_takes_raw_rows(rows, prepared, searched):
     np.testing.assert_array_equal(found.model.predict_proba(X[X.columns[::-1]].assign(more="x")), probabilities)
 
 
+@pytest.mark.slow
 def test_model_names_the_packages_that_it_needs(mixed, prepared, searched):
     found = searched(prepared(mixed))
     named = set()
@@ -221,6 +231,7 @@ def test_whole_groups_are_validated_where_whole_groups_are_the_test(mixed, prepa
     assert not {*patients[divided.fold == 0]} & {*patients[divided.fold == -1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("roles", [{}, {"split_by": "day"}, {"group_by": "patient"}, {"weight": "weight"}])
 def test_any_table_is_searched(mixed, prepared, searched, roles):
     given = prepared(mixed, **roles)
@@ -230,6 +241,7 @@ def test_any_table_is_searched(mixed, prepared, searched, roles):
     assert found.model.score(test.drop(columns="y"), test["y"].to_numpy()) > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [["no", "yes"], [False, True], [0.5, 1.5]])
 def test_two_classes_are_predicted_as_they_were_named(mixed, prepared, searched, classes):
     mixed["y"] = np.array(classes)[(mixed["y"] == "a").astype(int)]
@@ -238,12 +250,14 @@ def test_two_classes_are_predicted_as_they_were_named(mixed, prepared, searched,
     assert set(found.model.predict(mixed)) == {*classes}
 
 
+@pytest.mark.slow
 def test_table_of_categories_only_has_no_pairs(mixed, prepared, searched):
     found = searched(prepared(mixed[["kind", "y"]].assign(more=mixed["patient"])), candidates=8)
     assert all(candidate["parameters"]["pairs"] == 0 for candidate in found.plan.candidates)
     assert len(found.names) == 8
 
 
+@pytest.mark.slow
 def test_infinite_and_missing_values_are_predicted(mixed, prepared, searched):
     found = searched(prepared(mixed))
     odd = mixed.drop(columns="y").head(3).assign(number=[np.inf, np.nan, 1e300], other=[0.0, np.nan, -1e300], kind="x")
@@ -274,6 +288,7 @@ def test_leaderboard_has_each_candidate_once(mixed, prepared, searched):
     assert "<script" not in found.page
 
 
+@pytest.mark.slow
 def test_size_limit_keeps_forests_out(rows, prepared, searched):
     given = prepared(rows, "Cover_Type")
     found = searched(given, max_model_mb=0.1)
@@ -308,3 +323,18 @@ def test_candidates_are_drawn_by_the_seed():
 def test_wrong_parameters_are_told(mixed, prepared, proposing, parameters, told):
     with pytest.raises(ValueError, match=told):
         proposing(prepared(mixed), **parameters)
+
+
+def test_steps_of_the_search_can_run_again_over_what_a_lost_attempt_has_left(mixed, prepared, artifact):
+    """As test_run_again holds the other steps to; what these write tells seconds, which are others each time."""
+
+    def left_over(kind):
+        made = artifact(kind)
+        if kind is HTML or kind is Artifact:
+            Path(made.path).write_bytes(b"{" * 1_000_000)  # longer than what is written now
+        return made
+
+    found = _searched(left_over)(prepared(mixed))
+    assert found.board["candidates"]
+    assert found.page.endswith("</html>\n")
+    assert len(found.model.predict(mixed)) == len(mixed)
