@@ -17,6 +17,7 @@ from pipeline import (
     models,
     predicting,
     prices,
+    quota,
     runs,
     started,
     storage,
@@ -126,11 +127,13 @@ def _estimates(
 ) -> tuple[prices.Estimate, prices.Estimate | None]:
     """Return what the machines of a run take and cost, and what they would with --fuse where that saves starts.
 
-    A loop over what a step finds has an iteration a class.
+    A loop over what prepare-data finds has an iteration a model. Where a loop goes over what another step finds, one
+    is counted of each, and that is said.
     """
-    n_classes = described.schema.n_models if described.schema else 0
-    asked = prices.estimate(spec, request.parameters, n_classes)
-    fused = asked if request.settings.fuse else prices.estimate(fuse(spec), request.parameters, n_classes)
+    is_known = described.schema and not quota.at_once(spec, n_classes=1, parameters=request.parameters).loops
+    n_models = described.schema.n_models if is_known else 0
+    asked = prices.estimate(spec, request.parameters, n_models)
+    fused = asked if request.settings.fuse else prices.estimate(fuse(spec), request.parameters, n_models)
     return asked, fused if fused.in_series < asked.in_series else None
 
 
