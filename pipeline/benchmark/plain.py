@@ -23,13 +23,14 @@ def main(source: Path, label: str, folder: Path) -> None:
     Writes model.joblib, metrics.json and report.html to the folder. Of two classes scikit-learn trains one model.
     """
     parameters = json.loads((folder / PARAMETERS).read_text("utf-8"))
-    seed, forest = parameters["seed"], ("max_iter", "learning_rate", "max_leaf_nodes", "l2_regularization")
+    seed, forest = parameters["seed"], ("max_iter", "learning_rate", "l2_regularization")
     frame = read_table(source)
     held = share_of_each_class(frame[label], parameters["test_size"], seed)
     train, test = frame[~held], frame[held]
 
     classifier = HistGradientBoostingClassifier(
         **{name: parameters[name] for name in forest},
+        max_leaf_nodes=parameters["max_leaf_nodes"] or min(255, max(63, len(train) // 290)),
         min_samples_leaf=min(20, max(1, len(train) // 20)),
         class_weight="balanced" if parameters["balance_classes"] else None,
         categorical_features="from_dtype",

@@ -20,6 +20,7 @@ from pipeline.target import Target
 from pipeline.tests.vertex_server import VertexServer
 from steps.environment import BASE_IMAGE, pinned
 from steps.promotion.folder import PACKAGES
+from steps.weighted_vote import MODULES
 
 VERTEX = ("--engine", "vertex", "--identifier", "trees", "--data", "sample:300")
 MIRROR = "mirror.example/library/python:3.11-slim"
@@ -303,7 +304,7 @@ def test_bucket_that_cannot_be_asked_stops_no_check(vertex, monkeypatch):
 @pytest.mark.slow
 def test_registered_model_has_its_wheels_from_the_bucket(local_run, bucket, vertex, index):
     pytest.importorskip("google_cloud_pipeline_components")
-    server = (*serving.server_packages(), *pinned(*PACKAGES))
+    server = (*serving.server_packages(), *pinned(*PACKAGES, *MODULES.values()))
     for requirement in {*server, *pinned("google-auth", "kfp", "requests")}:
         wheel(index.folder, *requirement.split("=="))
     arguments = ("--engine", "vertex", "--identifier", "junipers", "--pipeline", PROMOTING, "--register")
