@@ -47,7 +47,9 @@ def _of_dag(
     parallelism: int | None,
     known: dict[str, Any],
 ) -> Need:
-    tasks, depths, levels = dag.get("tasks", {}), {}, {}
+    tasks = dag.get("tasks", {})
+    depths: dict[str, int] = {}
+    levels: dict[int, Need] = {}
 
     def depth(name: str) -> int:
         if name not in depths:
@@ -80,8 +82,8 @@ def _of_task(
     number = prices.n_items(task, known)
     if number is None and _is_of_classes(spec, dag, task):
         number = n_classes
-    limit = int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)) or math.inf
-    count = min(1 if number is None else number, limit, parallelism or math.inf)
+    limits = [int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)), parallelism]
+    count = min(1 if number is None else number, *(limit for limit in limits if limit))
     loops = (name,) if number is None else ()
     return Need(inner.least * count, inner.most * count, inner.loops + loops)
 
