@@ -53,8 +53,9 @@ def features_of_columns(pipeline: Pipeline, X: pd.DataFrame, features: pd.DataFr
         features: The same rows preprocessed by the model.
     """
     for step in pipeline:
-        if hasattr(step, "outputs_"):
-            return step.outputs_
+        for told in ("outputs_", "input_to_outputs_"):  # the latter of skrub's TableVectorizer
+            if hasattr(step, told):
+                return getattr(step, told)
     return {name: [name] for name in X if name in features}
 
 
