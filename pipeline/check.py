@@ -180,18 +180,20 @@ def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Descrip
     ]
 
 
-def of_memory(spec: dict[str, Any], described: Description, *, is_here: bool) -> Check:
+def of_memory(spec: dict[str, Any], parameters: dict[str, Any], described: Description, *, is_here: bool) -> Check:
     """Hold the memory that the training is estimated to take against what its machines, or this one, have.
 
     Args:
         spec: The compiled spec, with its machines.
+        parameters: Values of the pipeline's parameters; a preset may add a forest, which is not counted.
         described: What was seen of the data.
         is_here: Whether the tasks run on this machine.
     """
-    return make("memory", lambda: _memory(spec, described, is_here))
+    without = ", its forest not counted" if parameters.get("preset", "fast") != "fast" else ""
+    return make("memory", lambda: _memory(spec, described, is_here, without))
 
 
-def _memory(spec: dict[str, Any], described: Description, is_here: bool) -> str:
+def _memory(spec: dict[str, Any], described: Description, is_here: bool, without: str) -> str:
     known = memory.BYTES_PER_VALUE.keys() & {step.step for node in graph.nodes(spec) for step in node.steps}
     if described.schema is None or described.problems or not known:
         raise NotChecked(described.reason or "nothing is known of what the steps take")
@@ -200,9 +202,12 @@ def _memory(spec: dict[str, Any], described: Description, is_here: bool) -> str:
         if lacking := memory.too_small(spec, described.n_values):
             raise Warned(f"{at_least}{'; '.join(lacking)}. Take a larger --profile, or fewer rows.")
         largest = max(known, key=lambda step: memory.of_step(step, described.n_values))
-        return f"{largest} takes {at_least}about {memory.of_step(largest, described.n_values) / 1e9:.1f} GB"
+        needs = memory.of_step(largest, described.n_values)
+        return f"{largest} takes {at_least}about {needs / 1e9:.1f} GB{without}"
     has = memory.of_machine()
-    told = f"a run takes {at_least}about {described.memory / 1e9:.1f} GB, and this machine has {has / 1e9:.1f} GB"
+    told = (
+        f"a run takes {at_least}about {described.memory / 1e9:.1f} GB{without}, and this machine has {has / 1e9:.1f} GB"
+    )
     if described.memory > has:
         raise Warned(f"{told}. Take fewer rows, or a machine with more: --engine vertex --profile large.")
     return told

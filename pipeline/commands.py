@@ -117,7 +117,7 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
         checks.append(checking.make("champion", lambda: _champion(place, described.schema)))
     if not request.found_model and compiler.takes_table(request.definition):
         is_here = request.settings.chosen_engine()[0] == "local"
-        checks.append(checking.of_memory(spec, described, is_here=is_here))
+        checks.append(checking.of_memory(spec, draft.parameters, described, is_here=is_here))
     checks += engine.checks(spec, draft, request.source, described)
     if request.settings.chosen_engine()[0] != "local":
         from pipeline import wheelhouse
@@ -164,8 +164,8 @@ def _ready(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[dict
 
         wheelhouse.placed(request.settings, spec, console.show)
     elif memory.may_lack(request.source.n_bytes) and compiler.takes_table(request.definition):
-        described = checking.describe(request.source, request.record(request.parameters).parameters)
-        made = checking.of_memory(spec, described, is_here=True)
+        asked = request.record(request.parameters).parameters
+        made = checking.of_memory(spec, asked, checking.describe(request.source, asked), is_here=True)
         console.show_checks([made] if made.state == "warning" else [])
     parameters, told = request.placed(engine)
     if told:

@@ -439,13 +439,13 @@ def test_later_run_is_held_to_the_schema_of_an_earlier_one(local_run, rows, tmp_
     assert "of x has no schema: its prepare-data did not succeed" in refused.err
 
 
-@pytest.mark.parametrize(("profile", "n_rows", "told"), [("small", 1_000, ""), ("small", 50_000_000, "train-model")])
+@pytest.mark.parametrize(("profile", "n_rows", "told"), [("small", 1_000, ""), ("small", 50_000_000, "preprocess")])
 def test_memory_that_the_machines_of_a_profile_lack_is_a_warning(rows, tmp_path, source, profile, n_rows, told):
     pipeline = compiler.load("training")
     compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml", Target("vertex", profile=profile))
     described = check.describe(source, {"label": "Cover_Type"})
     described = dataclasses.replace(described, n_values=memory.values_of(described.schema, n_rows))
-    made = check.of_memory(graph.load(tmp_path / "spec.yaml"), described, is_here=False)
+    made = check.of_memory(graph.load(tmp_path / "spec.yaml"), {}, described, is_here=False)
     assert made.state == ("warning" if told else "passed")
     assert told in made.detail
     check.require([made])  # it is an estimate, and refuses nothing
