@@ -1,7 +1,8 @@
 """The memory that each step of the training takes: an estimate before a run, held against its machine.
 
 A step takes what its packages do, and so many bytes a value of the table, measured by python -m
-pipeline.benchmark.growth. A column of text counts as the 30 numbers that it becomes. Others' steps, and forests, are not known.
+pipeline.benchmark.growth. A column of text counts as the 30 numbers that it becomes. Others' steps, and forests, are
+not known.
 """
 
 from typing import Any
