@@ -200,7 +200,7 @@ def _memory(spec: dict[str, Any], described: Description, is_here: bool, without
     at_least = "at least " if described.is_part else ""
     if not is_here:
         if lacking := memory.too_small(spec, described.n_values):
-            raise Warned(f"{at_least}{'; '.join(lacking)}. Take a larger --profile, or fewer rows.")
+            raise Warned(f"{'; '.join(lacking)}. Take a larger --profile, or fewer rows.")
         largest = max(known, key=lambda step: memory.of_step(step, described.n_values))
         needs = memory.of_step(largest, described.n_values)
         return f"{largest} takes {at_least}about {needs / 1e9:.1f} GB{without}"
