@@ -14,6 +14,7 @@ from pipeline import (
     console,
     engines,
     graph,
+    memory,
     models,
     predicting,
     prices,
@@ -114,6 +115,9 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     place, schema = draft.parameters.get("champion"), described.schema
     if place and schema and not storage.is_object(place):
         checks.append(checking.make("champion", lambda: _champion(place, schema)))
+    if not request.found_model and compiler.takes_table(request.definition):
+        is_here = request.settings.chosen_engine()[0] == "local"
+        checks.append(checking.of_memory(spec, draft.parameters, described, is_here=is_here))
     checks += engine.checks(spec, draft, request.source, described)
     if request.settings.chosen_engine()[0] != "local":
         from pipeline import wheelhouse
@@ -154,10 +158,15 @@ def _ready(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[dict
     if request.settings.chosen_engine()[0] != "local":
         described, checks = _checks(request, engine, spec)
         checking.require(checks)
+        console.show_checks([made for made in checks if made.state == "warning"])
         console.show_machines(nodes, *request.profile, *_estimates(request, spec, described))
         from pipeline import wheelhouse
 
         wheelhouse.placed(request.settings, spec, console.show)
+    elif memory.may_lack(request.source.n_bytes) and compiler.takes_table(request.definition):
+        asked = request.record(request.parameters).parameters
+        made = checking.of_memory(spec, asked, checking.describe(request.source, asked), is_here=True)
+        console.show_checks([made] if made.state == "warning" else [])
     parameters, told = request.placed(engine)
     if told:
         console.show(f"Data   {told}")
