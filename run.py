@@ -21,6 +21,10 @@ Flag = typer.Option
 def run(
     context: typer.Context,
     identifier: Annotated[str | None, Flag(help="Name of this line of runs: a-z, 0-9 and -.")] = None,
+    env: Annotated[
+        str | None,
+        Flag(metavar="NAME", help="Environment, whose settings stand in pyproject.toml: dev, prod or the like."),
+    ] = None,
     pipeline: Annotated[
         str, Flag(help="Pipeline to run: its name, my/file.py:function, or a compiled .yaml or .json.")
     ] = "training",
@@ -104,6 +108,7 @@ def run(
     from pipeline.settings import settle
 
     settings = settle(
+        env=env,
         identifier=identifier,
         engine=engine,
         data=data,
@@ -158,6 +163,8 @@ def run(
         settings, wait=not no_wait, caching=request.caching, experiment=experiment, isolated=isolated
     )
     console.show(f"Engine {name}: {reason}")
+    if settings.env and not check:
+        console.show(f"Env    {settings.told_environment()}")
     if unschedule:
         status = commands.unschedule(request, chosen)
     elif check:

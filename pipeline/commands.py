@@ -110,7 +110,8 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
         described = predicting.describe(request.source, request.found_model, cache, draft.parameters)
     else:
         described = checking.describe(request.source, of_table)
-    checks = checking.of_spec(spec, request.parameters, described)
+    environment = [Check("environment", "passed", request.settings.told_environment())] if request.settings.env else []
+    checks = [*environment, *checking.of_spec(spec, request.parameters, described)]
     place = draft.parameters.get("champion")
     if place and described.schema and not storage.is_object(place):
         checks.append(checking.make("champion", lambda: _champion(place, described.schema)))

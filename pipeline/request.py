@@ -132,6 +132,7 @@ class Request:
             identifier=self.settings.identifier,
             pipeline=self.pipeline,
             engine=self.settings.chosen_engine()[0],
+            environment=self.settings.env,
             profile=self.profile[0],
             parameters=compiler.resolved(self.definition, parameters),
             data=runs.Data(source=self.source.name, fingerprint=self.source.fingerprint),
