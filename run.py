@@ -68,6 +68,14 @@ def run(
         Literal["vertex", "run"] | None,
         Flag(help="Serve the model, if it is promoted: on an endpoint of Vertex AI, or on Cloud Run."),
     ] = None,
+    notify: Annotated[
+        list[str] | None,
+        Flag(
+            metavar="ADDRESS",
+            help="Whom to tell when it ends: a webhook (https://…, or env:NAME or secret:projects/…/secrets/… that "
+            "holds it), or on Vertex AI an e-mail address; may be repeated.",
+        ),
+    ] = None,
     quiet: Annotated[bool, Flag("--quiet", help="Show the result only, no progress.")] = False,
     as_json: Annotated[bool, Flag("--json", help="Print run.json on standard output, and nothing else there.")] = False,
     no_wait: Annotated[bool, Flag("--no-wait", help="Return after the submission.")] = False,
@@ -131,6 +139,7 @@ def run(
         encryption_key=encryption_key,
         persistent_resource=persistent_resource,
         timeout=timeout,
+        notify=notify or None,
     )
     name, reason = settings.chosen_engine()
     given = {

@@ -14,8 +14,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from pipeline import ROOT, RequestError, files
 from pipeline.profiles import PROFILES
@@ -139,6 +145,19 @@ def _timezone(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    from steps import notices  # which imports requests
+
+    kept = r"env:[A-Za-z_]\w*|secret:projects/[\w.:-]+/secrets/[\w-]{1,255}(/versions/\w+)?"
+    mail = r"[^@\s:/]+@[^@\s:/]+\.[^@\s:/]+"
+    if not (re.fullmatch(f"{kept}|{mail}", value, re.ASCII) or notices.is_webhook(value)):
+        raise ValueError(
+            "expected the https:// address of a webhook, secret:projects/PROJECT/secrets/NAME or env:NAME that holds "
+            "one, or an e-mail address; what came is not shown, since it may be secret"
+        )
+    return value
+
+
 def _google(name: str) -> Any:
     return Field(None, validation_alias=AliasChoices(f"COVERTYPE_{name}", f"GOOGLE_CLOUD_{name}"))
 
@@ -178,6 +197,12 @@ class Settings(BaseSettings):
     api_endpoint: Annotated[str, AfterValidator(_api_endpoint)] | None = None
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    # with spaces between them in a variable
+    notify: Annotated[
+        list[Annotated[str, AfterValidator(_address)]],
+        NoDecode,
+        BeforeValidator(lambda value: value.split() if isinstance(value, str) else value),
+    ] = []
     poll_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 5.0
     runs_dir: Annotated[Path, AfterValidator(_folder)] = ROOT / "runs"
 
@@ -341,7 +366,8 @@ def _told(problem: Any, given: dict[str, Any]) -> str:
         "--" + name.replace("_", "-") if name in given else _variable(name) or f"{_place(name, environment)}: {name} ="
     )
     reason = printable(problem["msg"].removeprefix("Value error, "), 200)
-    return f"{place} {shortened(problem['input'])}: {reason}."
+    came = "" if key.lower().endswith("notify") else f" {shortened(problem['input'])}"  # it may be a secret
+    return f"{place}{came}: {reason}."
 
 
 def _variable(name: str) -> str | None:
