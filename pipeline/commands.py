@@ -54,10 +54,22 @@ def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
         with console.progress(record, nodes) as progress:
             engines.execute(engine, parameters, record, progress)
         (console.show_json if as_json else console.show_result)(record)
+        _tell(request, record)
         is_kept = record.verdict and record.verdict.verdict != "promoted"
         if request.deploys == "run" and record.status == "succeeded" and not is_kept:
             _deploy(request, record)
     return record.exit_status
+
+
+def _tell(request: Request, run: Run) -> None:
+    """Tell those of --notify how a run has ended; of a job its exit handler has told them."""
+    if not request.settings.notify:
+        return
+    from pipeline import notifying
+
+    problems = notifying.undelivered(run) if run.job else notifying.tell(request.settings, run)
+    for problem in problems:
+        console.show_error(f"a message of the end was not delivered: {problem}")
 
 
 def _deploy(request: Request, run: Run) -> None:
@@ -111,7 +123,8 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
         described = predicting.describe(request.source, request.found_model, cache, draft.parameters)
     else:
         described = checking.describe(request.source, of_table)
-    checks = checking.of_spec(spec, request.parameters, described)
+    environment = [Check("environment", "passed", request.settings.told_environment())] if request.settings.env else []
+    checks = [*environment, *checking.of_spec(spec, request.parameters, described)]
     place, schema = draft.parameters.get("champion"), described.schema
     if place and schema and not storage.is_object(place):
         checks.append(checking.make("champion", lambda: _champion(place, schema)))
@@ -123,6 +136,11 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
         from pipeline import wheelhouse
 
         checks += wheelhouse.checks(request.settings, spec)
+    if request.settings.notify:
+        from pipeline.notifying import shown
+
+        told = ", ".join(map(shown, request.settings.notify))
+        checks.append(Check("notify", "passed", f"{told}; whether it can be reached is seen when the run ends"))
     return described, checks
 
 
