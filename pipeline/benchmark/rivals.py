@@ -96,9 +96,7 @@ def _versions(python: str) -> dict[str, str]:
     done = subprocess.run([python, "-I", str(FITTING), "versions"], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.splitlines() or ["nothing"])[-1]
-        raise RequestError(
-            f"--python {python}: expected an interpreter that imports autogluon.tabular; it says: {last}"
-        )
+        raise RequestError(f"--python {python}: expected a Python that imports autogluon.tabular; it says: {last}")
     return json.loads(done.stdout)
 
 
