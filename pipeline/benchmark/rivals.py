@@ -21,7 +21,7 @@ from pipeline import RequestError, console
 from pipeline.benchmark.command import MB, machine
 from pipeline.benchmark.measuring import ContestantFailed, measure
 from pipeline.benchmark.rows import read_table
-from pipeline.benchmark.tables import table
+from pipeline.benchmark.tables import QUIET, table
 from steps.splitting import share_of_each_class
 
 BUNDLED = ("breast_cancer", "digits", "iris", "wine")  # scikit-learn's
@@ -65,6 +65,8 @@ def main(arguments: list[str]) -> int:
     """Print what each contestant makes of each table, and their mean ranks, as Markdown."""
     given = _parser().parse_args(arguments)
     try:
+        if not given.minutes > 0:
+            raise RequestError(f"--minutes {given.minutes}: expected a number above 0.")
         versions = _versions(given.python)
         print(*(f"- {name}: {fact}" for name, fact in _facts(arguments, versions).items()), "", sep="\n")
         heads = [f"{name}, {what}" for what in ("accuracy", "macro-F1", "seconds", "MB") for name in CONTESTANTS]
@@ -79,6 +81,11 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, RequestError) else 1
     print("", *ranks(found), sep="\n")
+    others = max(of_one.others for of_table in found for of_one in of_table.values())
+    if others > QUIET:
+        print(
+            f"\n- The machine was not quiet: others kept up to {others:.1f} cores busy. Measure again on a quiet one."
+        )
     return 0
 
 

@@ -110,8 +110,9 @@ def test_wrong_table_is_told(tmp_path, monkeypatch, name, told):
         rivals.table_of(name)
 
 
-def test_python_without_autogluon_is_told(capsys):
-    assert rivals.main(["iris", "--python", sys.executable]) == 2
+@pytest.mark.parametrize("python", [sys.executable, "/no/python"])
+def test_python_without_autogluon_is_told(capsys, python):
+    assert rivals.main(["iris", "--python", python]) == 2
     assert "expected a Python that imports autogluon.tabular" in capsys.readouterr().err
 
 
