@@ -83,9 +83,7 @@ def main(arguments: list[str]) -> int:
     print("", *ranks(found), sep="\n")
     others = max(of_one.others for of_table in found for of_one in of_table.values())
     if others > QUIET:
-        print(
-            f"\n- The machine was not quiet: others kept up to {others:.1f} cores busy. Measure again on a quiet one."
-        )
+        print(f"\n- The machine was not quiet: others kept up to {others:.1f} cores busy. Measure on a quiet one.")
     return 0
 
 
@@ -100,10 +98,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _versions(python: str) -> dict[str, str]:
     """Return the versions of AutoGluon and of the learners that it finds in its environment."""
-    done = subprocess.run([python, "-I", str(FITTING), "versions"], capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.splitlines() or ["nothing"])[-1]
-        raise RequestError(f"--python {python}: expected a Python that imports autogluon.tabular; it says: {last}")
+    try:
+        done = subprocess.run([python, "-I", str(FITTING), "versions"], capture_output=True, text=True)
+        wrong = (done.stderr.splitlines() or ["nothing"])[-1] if done.returncode else ""
+    except OSError as error:
+        wrong = str(error)
+    if wrong:
+        raise RequestError(f"--python {python}: expected a Python that imports autogluon.tabular; it says: {wrong}")
     return json.loads(done.stdout)
 
 
