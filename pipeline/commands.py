@@ -99,6 +99,8 @@ def _compiled(request: Request) -> str:
     console.show(f"Data   {request.source.description}")
     if request.found_model:
         console.show(f"Model  {request.found_model.title}")
+    if request.found_search:
+        console.show(f"Search {request.found_search.title}: {request.found_search.told}")
     return request.compile()
 
 

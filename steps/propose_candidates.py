@@ -85,7 +85,9 @@ def propose_candidates(
 
     passed_on = [label, *filter(None, [train_features.metadata.get("weight")])]
     shown = divided.order[divided.fold[divided.order] != 0][:MAX_ROWS]
-    pairs = find_pairs(frame.drop(columns=passed_on).iloc[shown], codes[shown], seed)
+    features = frame.drop(columns=passed_on)
+    found = find_pairs(features.iloc[shown], codes[shown], seed)
+    pairs = [(sign, features.columns[one], features.columns[other]) for sign, one, other in found]
     proposed = propose(candidates, seed, can_pair=bool(pairs))
     side_by_side = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_rows, n_fit = int(len(codes) / (1 - told.get("test_size", 0.2))), divided.n_fit()

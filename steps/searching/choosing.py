@@ -129,11 +129,13 @@ def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -
     for one in members:
         most = min(ROUNDS[one.learner], MORE_TREES * one.rounds) if one.learner == "ExtraTrees" else one.rounds
         needed = one.fit_seconds * growth
+        rounds = max(1, min(most, int(one.rounds * room)))
         settled.append(
             {
                 **plan.candidate(one.name),
                 "weight": vote.weights[one.name],
-                "rounds": max(1, min(most, int(one.rounds * room))),
+                "rounds": rounds,
+                "megabytes": size[one.name] * rounds / one.rounds,
                 "rows": n_rows if needed <= SHORT_OF * for_each else max(1, int(n_rows * for_each / needed)),
                 "seconds": for_each,
             }
@@ -141,6 +143,7 @@ def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -
     return {
         "members": settled,
         "pairs": plan.pairs,
+        "n_rows": n_rows,
         "exponent": vote.exponent,
         "divisors": (rows.shares() ** vote.exponent).tolist(),
         "score": vote.score,
