@@ -140,3 +140,18 @@ def test_search_on_the_real_rows_is_better_than_the_default(local_run, covertype
     done = local_run("--identifier", "x", "--pipeline", "search", "--data", str(covertype_csv), "--set", "minutes=3")
     assert done.record["metrics"]["accuracy"] > 0.9217
     assert done.record["metrics"]["macro_f1"] > 0.8672
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--fuse",)])
+def test_search_of_the_service_is_refitted_there_and_here(vertex, local_run, more):
+    place = ("--identifier", "x", "--data", "sample:1400")
+    found = local_run(*place, "--pipeline", "search", "--set", "minutes=0.1", "--set", "candidates=3", *more)
+    assert found.status == 0, found.err
+    there = local_run(*place, "--from-search", "latest", *more)
+    assert there.status == 0, there.err
+    here = local_run(*place, "--from-search", found.record["run_id"], "--engine", "local")
+    assert here.status == 0, here.err
+    assert (there.record["engine"], here.record["engine"]) == ("vertex", "local")
+    assert there.record["parameters"]["members"] == here.record["parameters"]["members"]
+    assert there.record["metrics"]["accuracy"] == pytest.approx(here.record["metrics"]["accuracy"], abs=0.02)
