@@ -123,9 +123,7 @@ class VertexEngine:
             make("names", lambda: check.of_names(*names)),
             Check("data", "passed", source.description),  # it was found, or there would be no source
             *vertex_checks.of_data(source.uri, self.settings.service_account),
-            *vertex_checks.online(
-                self.service, spec, run.parameters, n_classes=described.schema and described.schema.n_models
-            ),
+            *vertex_checks.online(self.service, spec, run.parameters, described.schema),
         ]
 
     # a run

@@ -58,9 +58,9 @@ def large():
     greet(name="a").set_accelerator_type("NVIDIA_TESLA_T4").set_accelerator_limit(1)
 
 
-def of(pipeline, profile="standard", parameters=None, n_found=0, **target):
+def of(pipeline, profile="standard", parameters=None, found=None, **target):
     spec = graph.parsed(compiler.compiled(pipeline, Target("vertex", profile, **target)))
-    return prices.estimate(spec, parameters or {}, n_found)
+    return prices.estimate(spec, parameters or {}, found)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def of(pipeline, profile="standard", parameters=None, n_found=0, **target):
     [("small", 13 * 0.077063), ("standard", 6 * 0.154126 + 7 * 0.308253), ("large", 6 * 0.415838 + 7 * 1.23301)],
 )
 def test_training_starts_thirteen_machines_for_seven_classes_seven_in_series(profile, hour):
-    found = of(compiler.load("training"), profile, n_found=7)
+    found = of(compiler.load("training"), profile, found={"prepare-data": 7})
     assert (found.starts, found.in_series, found.minutes) == (13, 7, (14, 21))
     assert found.hour == pytest.approx(hour, rel=1e-4)
     assert found.usd == pytest.approx((0.03 + hour / 30, 0.03 + hour / 20), rel=1e-4)
@@ -89,8 +89,8 @@ def test_loop_over_what_is_not_known_before_is_said_to_be_counted_once():
     found = of(open_ended)
     assert (found.starts, found.in_series) == (2, 2)
     assert str(found).startswith("at least 2 starts, work-2 once for an item that is not known before, 2 in series")
-    assert "at least" not in str(of(open_ended, n_found=3))
-    assert of(open_ended, n_found=3).starts == 4
+    assert "at least" not in str(of(open_ended, found={"work": 3}))
+    assert of(open_ended, found={"work": 3}).starts == 4
 
 
 def test_machine_without_a_known_price_is_said_to_be_left_out():
