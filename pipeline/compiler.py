@@ -31,7 +31,13 @@ MOST_WHOLE = 2**53  # the service carries numbers as doubles, which have no larg
 WHOLE = Range(f"from -{MOST_WHOLE:,} to {MOST_WHOLE:,}", -MOST_WHOLE, MOST_WHOLE, is_open=False)
 
 # parameters that a flag of its own settles where the pipeline takes a table, and that flag
-FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label", "champion": "--identifier"}
+FLAGS = {
+    "source": "--data",
+    "fingerprint": "--data",
+    "label": "--label",
+    "champion": "--identifier",
+    "side_by_side": "--parallelism",
+}
 MODEL_FLAGS = dict.fromkeys(sorted(PARAMETERS), "--model")  # the same where it takes a trained model
 SEARCH_FLAGS = dict.fromkeys(("from_search", "members"), "--from-search")  # and where it takes what a search has found
 

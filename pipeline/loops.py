@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from steps.tables.schema import Schema
 
 Found = Mapping[str, int]  # how many items a step puts out that a loop may go over, by the step's name
+MOST_CANDIDATES = 200  # of a search; see propose-candidates
 AT_MOST = {"choose-candidates", "choose-models"}  # steps of a search that may put out fewer
 
 
@@ -39,6 +40,15 @@ def found_before(spec: dict[str, Any], parameters: dict[str, Any], schema: "Sche
     if "propose-candidates" in found:
         found |= dict.fromkeys(AT_MOST, n_next(found["propose-candidates"]))
     return found
+
+
+def side_by_side(spec: dict[str, Any]) -> int:
+    """Return how many candidates of a search a service runs side by side: each is on a machine of its own."""
+    dag = spec["root"]["dag"]
+    for task in dag["tasks"].values():
+        if producer_of(spec, dag, task) == "propose-candidates":
+            return int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)) or MOST_CANDIDATES
+    return 1  # the loop has become one task
 
 
 def _steps(

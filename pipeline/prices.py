@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
-from pipeline import graph
+from pipeline import graph, profiles
 from pipeline.arguments import with_defaults
 from pipeline.graph import GOOGLE_IMAGE
 from pipeline.loops import AT_MOST, Found, n_items, producer_of
@@ -91,12 +91,14 @@ class Estimate:
         )
 
 
+# what is said of the costs in a leaderboard, with the machine and the prices
+CANDIDATES_COST = "Cost: estimated, as if the seconds were those of {}; the starts of machines are not in it"
 OF = f"prices on demand of {DATE}, {REGION}"
 
 
 def shown(usd: float) -> str:
     """Return an amount as it is shown."""
-    return f"${usd:.2f}" if usd >= 0.1 else f"${usd:.3f}"
+    return f"${usd:.{2 if usd >= 0.1 else 3 if usd >= 0.01 else 4}f}"
 
 
 def estimate(spec: dict[str, Any], parameters: dict[str, Any], found: Found | None = None) -> Estimate:
@@ -204,6 +206,17 @@ def hourly(machine_type: str) -> float:
     """Return the price of an hour of an e2 type in USD."""
     machine = E2[machine_type]
     return MARKUP * (machine.cpus * CPU_HOUR.usd + machine.memory_gb * GB_HOUR.usd)
+
+
+def of_candidates(profile: str) -> tuple[float, str]:
+    """Return the price of a second of a search's candidate in USD, and of which machine and prices it is.
+
+    Args:
+        profile: Name of the profile that says on which machine a candidate is tried on the service.
+    """
+    machine = profiles.machine(profile, "score-candidate")
+    kind = machine_type(str(machine.cpus), f"{machine.memory_gb}G")
+    return hourly(kind) / 3600, f"{kind}, {OF}"
 
 
 def used(run: Run, spec: dict[str, Any]) -> Used:

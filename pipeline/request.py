@@ -1,6 +1,6 @@
 """What one command asks for, settled once: the pipeline, its parameters, the data, and the machines that follow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,20 @@ from typing import Any
 
 from kfp.dsl.base_component import BaseComponent
 
-from pipeline import RequestError, compiler, loading, models, packages, profiles, results, runs, searches, sources
+from pipeline import (
+    RequestError,
+    compiler,
+    graph,
+    loading,
+    loops,
+    models,
+    packages,
+    profiles,
+    results,
+    runs,
+    searches,
+    sources,
+)
 from pipeline.engines import Engine
 from pipeline.models import FoundModel
 from pipeline.runs import Run
@@ -107,7 +120,7 @@ class Request:
         if name := values.get("schema_from"):
             former = runs.load(self.settings.identifier, name, self.settings.runs_dir)
             values["schema_from"] = results.schema_of(former)
-        return values | self._of_model() | self._of_search()
+        return values | self._of_model() | self._of_search() | self._of_loops(self.compile)
 
     def placed(self, engine: Engine) -> tuple[dict[str, Any], str]:
         """Bring the data, and the schema of an earlier run, to where the engine's first step can read them.
@@ -166,7 +179,9 @@ class Request:
             self.settings.require("bucket")
             defaults |= self._of_flags(champion=models.champion_place(self.settings))
         pipeline = self._registering(profile)
-        compiler.compile_pipeline(pipeline, path, self._target(profile), defaults=defaults)
+        target = self._target(profile)
+        defaults |= self._of_loops(lambda: compiler.compiled(pipeline, target))
+        compiler.compile_pipeline(pipeline, path, target, defaults=defaults)
 
     def _target(self, profile: str) -> Target:
         """Return what the spec is compiled for."""
@@ -215,6 +230,12 @@ class Request:
         """Return the values of the parameters that say what a search has found, of a pipeline that takes that."""
         found = self.found_search
         return {"from_search": found.run_id, "members": found.members} if found else {}
+
+    def _of_loops(self, compiled: Callable[[], str]) -> dict[str, int]:
+        """Return how many tasks of a loop run side by side on a service, of a pipeline that shares its time out so."""
+        if self.settings.chosen_engine()[0] == "local" or not self._follows("side_by_side"):
+            return {}
+        return {"side_by_side": loops.side_by_side(graph.parsed(compiled()))}
 
     def _of_flags(self, **values: str) -> dict[str, str]:
         """Return the values of parameters that follow from flags, of those that the pipeline has."""

@@ -52,7 +52,7 @@ def choose_candidates(
 
     def needed(n: int) -> float:
         more = n_fit / before.rows * divided.n_folds
-        return sum(one.fit_seconds * more for one in best_first(found, n)) / before.side_by_side
+        return sum(one.fit_seconds * more for one in best_first(found, n)) / min(n, before.side_by_side)
 
     while n_going_on > least and needed(n_going_on) > seconds:
         n_going_on -= 1

@@ -2,7 +2,9 @@
 
 import pytest
 
-from pipeline import compiler, graph, loops, prices, quota
+from pipeline import RequestError, compiler, graph, loops, prices, quota
+from pipeline.request import Request
+from pipeline.settings import settle
 from pipeline.target import Target
 from steps.searching.rungs import n_next
 from steps.tables.schema import Schema
@@ -51,6 +53,39 @@ def test_candidates_of_a_search_are_counted_by_their_rungs(given, rungs):
     assert fused.brief.startswith("at most ")
     assert fused.in_series < 12
     assert loops.found_before(spec_of("search", fuse=True), given, CLASSES) == found
+
+
+def test_each_rung_of_a_search_has_the_machines_and_the_retries_of_what_learns():
+    asked = {node.name: (node.cpus, node.memory, node.retries) for node in graph.nodes(spec_of("search"))}
+    learning = {"score-candidate", "score-candidate-2", "fit-member"}
+    assert {name for name, machine in asked.items() if machine == ("8", "32G", 2)} == learning
+    assert {machine for name, machine in asked.items() if name not in learning} == {("4", "16G", 0)}
+    fused = graph.nodes(spec_of("search", fuse=True))
+    assert {node.name for node in fused if node.in_loop} == learning
+
+
+@pytest.mark.parametrize(
+    ("profile", "flags", "expected"),
+    [
+        ("standard", {}, loops.MOST_CANDIDATES),
+        ("standard", {"parallelism": 3}, 3),
+        ("standard", {"fuse": True}, loops.MOST_CANDIDATES),
+        ("small", {"fuse": True}, 1),  # all of them are one task
+    ],
+)
+def test_time_of_a_search_is_shared_by_what_runs_side_by_side_on_the_service(profile, flags, expected, tmp_path):
+    settings = settle(
+        identifier="x", engine="vertex", project="p", region="r", bucket="trees", profile=profile, data="sample:50",
+        runs_dir=tmp_path, **flags
+    )  # fmt: skip
+    assert Request.of(settings, "search").parameters["side_by_side"] == expected
+    Request.of(settings, "search").compile_for_elsewhere(tmp_path / "spec.yaml")
+    defined = graph.load(tmp_path / "spec.yaml")["root"]["inputDefinitions"]["parameters"]
+    assert defined["side_by_side"]["defaultValue"] == expected
+    here = settle(identifier="x", engine="local", data="sample:50", runs_dir=tmp_path)
+    assert "side_by_side" not in Request.of(here, "search").parameters
+    with pytest.raises(RequestError, match="side_by_side follows from --parallelism"):
+        Request.of(settings, "search", ["side_by_side=2"])
 
 
 def test_members_of_a_refit_are_known_from_what_was_found():

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from kfp import dsl
 
-from pipeline import __main__, compiler, graph, prices
+from pipeline import __main__, compiler, graph, prices, profiles
 from pipeline.runs import Data, Git, Run, Task
 from pipeline.target import Target
 
@@ -119,6 +119,23 @@ def test_machine_without_a_known_price_is_said_to_be_left_out():
 )
 def test_limits_are_priced_as_the_cheapest_type_that_has_as_much(cpus, memory, found):
     assert prices.machine_type(cpus, memory) == found
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"), [(12.345, "$12.35"), (0.1, "$0.10"), (0.0345, "$0.035"), (0.00345, "$0.0034"), (0.0, "$0.0000")]
+)
+def test_amount_is_shown_with_the_digits_that_it_has(usd, text):
+    assert prices.shown(usd) == text
+
+
+@pytest.mark.parametrize("profile", profiles.PROFILES)
+def test_candidate_of_a_search_is_priced_by_the_machine_that_it_gets(profile):
+    of_second, told = prices.of_candidates(profile)
+    spec = graph.parsed(compiler.compiled(compiler.load("search"), Target("vertex", profile)))
+    node = next(node for node in graph.nodes(spec) if node.name == "score-candidate")
+    kind = prices.machine_type(node.cpus, node.memory)
+    assert of_second == prices.hourly(kind) / 3600
+    assert told == f"{kind}, prices on demand of {prices.DATE}, us-central1"
 
 
 def test_price_of_the_service_is_that_of_the_machine_with_its_markup():

@@ -7,7 +7,7 @@ from pathlib import Path
 import joblib
 import pytest
 
-from pipeline import __main__, graph, report
+from pipeline import __main__, graph, prices, report
 from pipeline.covertype import simulate
 from pipeline.tests.test_report_of_run import PAGE, record  # noqa: F401 (a fixture)
 
@@ -31,6 +31,12 @@ def test_search_ends_with_a_model_and_a_leaderboard(local_run, tmp_path, capsys)
     }
     assert "candidates, on validation rows" in done.out
     page = Path(done.record["report"]).read_text()
+    told = f"as if the seconds were those of e2-standard-2, prices on demand of {prices.DATE}, us-central1; the starts"
+    for shown_in in (done.out, page):
+        assert f"Cost: estimated, {told} of machines are not in it" in shown_in
+    for candidate in shown:  # 2 CPUs and 8 GB, the machine of profile small
+        assert candidate["usd"] == pytest.approx(candidate["seconds"] * 0.077063 / 3600, rel=1e-3, abs=1e-6)
+        assert prices.shown(candidate["usd"]) in page
     assert '<a href="#leaderboard">Leaderboard</a>' in page
     for name in names:
         assert name in done.out
@@ -120,6 +126,9 @@ def test_leaderboard_of_a_report_is_text(record):  # noqa: F811
     page = report.complete(PAGE, found, None)
     assert "&lt;b&gt;" in page
     assert "a=&lt;i&gt;" in page
+    assert "Cost" not in page
+    priced = record(leaderboard=[{"name": "a", "parameters": "", "weight": 0.5, **one, "usd": 0.0123}])
+    assert "<td>$0.012</td>" in report.complete(PAGE, priced, None)
     assert "leaderboard" not in report.complete(PAGE, record(), None)
 
 
