@@ -48,6 +48,14 @@ def run(
             "or gs://… address of a model's folder.",
         ),
     ] = None,
+    from_search: Annotated[
+        str | None,
+        Flag(
+            metavar="RUN",
+            help="Fit what a search has found, by the pipeline refit and without searching again: latest, previous, or "
+            "the id of a search.",
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None, Flag("--set", metavar="KEY=VALUE", help="Pipeline parameter; may be repeated.")
     ] = None,
@@ -148,6 +156,8 @@ def run(
         if (where := context.get_parameter_source(option.name)) and where.name == "COMMANDLINE"
     }
     contradictions.refuse(given, contradictions.situations(settings, given) | {f"deploy {deploy}"})
+    if from_search is not None and "--pipeline" not in given:
+        pipeline = "refit"
     if name == "local" and pipeline in PIPELINES and not (compile_only or check or isolated):
         # it imports while this process does
         warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
@@ -157,7 +167,9 @@ def run(
     from pipeline.request import Request
 
     registers = register or deploy == "vertex"
-    request = Request.of(settings, pipeline, assignments or (), no_cache, registers, deploy, model or CHAMPION)
+    request = Request.of(
+        settings, pipeline, assignments or (), no_cache, registers, deploy, model or CHAMPION, from_search
+    )
     contradictions.refuse(given, request.takes_no)
     if compile_only:
         request.compile_for_elsewhere(compile_only)

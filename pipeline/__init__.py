@@ -17,6 +17,7 @@ os.environ.setdefault("SKB_DATA_DIRECTORY", str(ROOT))
 PIPELINES = {
     "training": "pipeline.training:training",
     "search": "pipeline.search:search",
+    "refit": "pipeline.refit:refit",  # what a search has found, on other rows
     "prediction": "pipeline.prediction:prediction",
     "champion": "pipeline.champion:champion",  # registers and deploys without a training
 }

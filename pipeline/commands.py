@@ -14,11 +14,11 @@ from pipeline import (
     console,
     engines,
     graph,
+    loops,
     memory,
     models,
     predicting,
     prices,
-    quota,
     runs,
     started,
     storage,
@@ -112,6 +112,8 @@ def _compiled(request: Request) -> str:
     console.show(f"Data   {request.source.description}")
     if request.found_model:
         console.show(f"Model  {request.found_model.title}")
+    if request.found_search:
+        console.show(f"Search {request.found_search.title}: {request.found_search.told}")
     return request.compile()
 
 
@@ -149,13 +151,11 @@ def _estimates(
 ) -> tuple[prices.Estimate, prices.Estimate | None]:
     """Return what the machines of a run take and cost, and what they would with --fuse where that saves starts.
 
-    A loop over what prepare-data finds has an iteration a model. Where a loop goes over what another step finds, one
-    is counted of each, and that is said.
+    Where it is not known what a loop goes over, one iteration is counted, and that is said.
     """
-    is_known = not quota.at_once(spec, n_classes=1, parameters=request.parameters).loops
-    n_models = described.schema.n_models if described.schema and is_known else 0
-    asked = prices.estimate(spec, request.parameters, n_models)
-    fused = asked if request.settings.fuse else prices.estimate(fuse(spec), request.parameters, n_models)
+    found = loops.found_before(spec, request.parameters, described.schema)
+    asked = prices.estimate(spec, request.parameters, found)
+    fused = asked if request.settings.fuse else prices.estimate(fuse(spec), request.parameters, found)
     return asked, fused if fused.in_series < asked.in_series else None
 
 

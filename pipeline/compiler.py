@@ -31,8 +31,15 @@ MOST_WHOLE = 2**53  # the service carries numbers as doubles, which have no larg
 WHOLE = Range(f"from -{MOST_WHOLE:,} to {MOST_WHOLE:,}", -MOST_WHOLE, MOST_WHOLE, is_open=False)
 
 # parameters that a flag of its own settles where the pipeline takes a table, and that flag
-FLAGS = {"source": "--data", "fingerprint": "--data", "label": "--label", "champion": "--identifier"}
+FLAGS = {
+    "source": "--data",
+    "fingerprint": "--data",
+    "label": "--label",
+    "champion": "--identifier",
+    "side_by_side": "--parallelism",
+}
 MODEL_FLAGS = dict.fromkeys(sorted(PARAMETERS), "--model")  # the same where it takes a trained model
+SEARCH_FLAGS = dict.fromkeys(("from_search", "members"), "--from-search")  # and where it takes what a search has found
 
 
 # tasks that put out a model, and whether it is promoted
@@ -52,6 +59,11 @@ def promotes(pipeline: BaseComponent) -> bool:
 def takes_model(pipeline: BaseComponent) -> bool:
     """Return whether a pipeline uses the trained model of --model."""
     return MODEL_FLAGS.keys() <= (pipeline.component_spec.inputs or {}).keys()
+
+
+def takes_search(pipeline: BaseComponent) -> bool:
+    """Return whether a pipeline takes what the search of --from-search has found."""
+    return SEARCH_FLAGS.keys() <= (pipeline.component_spec.inputs or {}).keys()
 
 
 def compile_pipeline(
@@ -144,7 +156,8 @@ def arguments(pipeline: BaseComponent, assignments: Sequence[str]) -> dict[str, 
     Raises:
         RequestError: a text has no =, names no parameter or one that has a flag, or its value has another type.
     """
-    flags = (FLAGS if takes_table(pipeline) else {}) | (MODEL_FLAGS if takes_model(pipeline) else {})
+    flags = FLAGS if takes_table(pipeline) else {}
+    flags = flags | (MODEL_FLAGS if takes_model(pipeline) else {}) | (SEARCH_FLAGS if takes_search(pipeline) else {})
     parameters = pipeline.pipeline_spec.root.input_definitions.parameters
     known = {name: parameter for name, parameter in parameters.items() if name not in flags}
     items = _types_of_items(pipeline)

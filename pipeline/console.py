@@ -275,6 +275,8 @@ def show_result(run: Run) -> None:
     """Show how a run has ended: its figures, those of the run before it, and where things are, or what failed."""
     if run.leaderboard:
         _show_table(_leaderboard(run.leaderboard), 120)
+        if run.leaderboard_prices:
+            result_console.print(prices.CANDIDATES_COST.format(_brief(run.leaderboard_prices)))
     if run.metrics:
         if of_classes := results.of_classes(run):
             _show_table(_table_of_classes(of_classes, f"{run.pipeline} of {run.identifier}, test rows"), 80)
@@ -303,13 +305,14 @@ def show_result(run: Run) -> None:
 
 def _leaderboard(candidates: list[runs.Candidate]) -> Table:
     """Return the first candidates of a search as a table."""
-    columns = ("candidate", "weight", "score", "seconds", "MB", "parameters")
+    columns = ("candidate", "weight", "score", "seconds", "cost", "MB", "parameters")
     table = Table(*columns, title="candidates, on validation rows", title_justify="left")
-    for column in table.columns[1:5]:
+    for column in table.columns[1:6]:
         column.justify = "right"
     for one in candidates[:N_CANDIDATES_SHOWN]:
         score, weight = f"{one.score:.4f} ± {one.spread:.4f}", f"{one.weight:.2f}" if one.weight else ""
-        figures = (weight, score, f"{one.seconds:.1f}", f"{one.megabytes:.1f}")
+        cost = "" if one.usd is None else prices.shown(one.usd)
+        figures = (weight, score, f"{one.seconds:.1f}", cost, f"{one.megabytes:.1f}")
         table.add_row(Text(one.name), *figures, Text(_brief(one.parameters, 80)))
     return table
 

@@ -25,6 +25,7 @@ class Row:
 NOTHING_RUNS = ("--check", "--compile-only", "--schedule", "--unschedule")
 OF_RUNS = ("--no-wait", "--experiment", "--isolated")
 OF_SERVICE = ("--no-wait", "--experiment", "--service-account", "--timezone")
+OF_INPUTS = ("--model", "--from-search")
 REGISTERING = ("--register", "--deploy")
 OF_JOBS = ("--project", "--region", "--bucket")
 OF_SPECS = ("--fuse", "--parallelism", "--packages", "--index-url", "--base-image", "--persistent-resource")
@@ -55,7 +56,7 @@ TABLE = (
         "--compile-only only writes a spec, on which {} has no effect. Leave it out.",
     ),
     Row(
-        (*OF_RUNS, "--set", "--data", "--label", "--model", "--no-cache", "--profile", "--service-account"),
+        (*OF_RUNS, "--set", "--data", "--label", *OF_INPUTS, "--no-cache", "--profile", "--service-account"),
         "--unschedule",
         "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
     ),
@@ -143,6 +144,11 @@ TABLE = (
     Row(("--data",), "no table", "{} has no effect: the pipeline has no parameter source. Leave it out."),
     Row(("--label",), "no label", "{} has no effect: the pipeline has no parameter label. Leave it out."),
     Row(("--model",), "no model", "{} has no effect: the pipeline uses no trained model. Leave it out."),
+    Row(
+        ("--from-search",),
+        "no search",
+        "{} has no effect on this pipeline: refit is the one that takes what a search has found. Leave --pipeline out.",
+    ),
 )
 
 

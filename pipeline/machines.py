@@ -6,14 +6,14 @@ from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PipelineTaskSpec
 
 from pipeline import profiles
-from pipeline.graph import GOOGLE_IMAGE
+from pipeline.graph import FUNCTION_FLAG, GOOGLE_IMAGE
 
 
 def set_machines(spec: PipelineSpec, profile: str) -> None:
     """Give each task the machine and the retries of a profile, where the pipeline does not ask for others."""
     for label, executor in spec.deployment_spec["executors"].items():
         if "container" in executor and not executor["container"]["image"].startswith(GOOGLE_IMAGE):
-            machine = profiles.machine(profile, label.removeprefix("exec-"))
+            machine = profiles.machine(profile, _step(spec, label))
             asked = json_format.MessageToDict(executor["container"]).get("resources", {})
             # the numbers are the same for services older than the texts
             if not asked.keys() & {"resourceCpuLimit", "cpuLimit", "resourceCpuRequest", "cpuRequest"}:
@@ -22,12 +22,21 @@ def set_machines(spec: PipelineSpec, profile: str) -> None:
                 asked |= {"resourceMemoryLimit": f"{machine.memory_gb}G", "memoryLimit": machine.memory_gb}
             executor["container"]["resources"] = asked
     for task in tasks(spec):
-        executor_label = spec.components[task.component_ref.name].executor_label
-        retries = profiles.retries(executor_label.removeprefix("exec-"))
-        if executor_label and retries and not task.HasField("retry_policy"):
+        label = spec.components[task.component_ref.name].executor_label
+        retries = profiles.retries(_step(spec, label)) if label else 0
+        if retries and not task.HasField("retry_policy"):
             policy = task.retry_policy
             policy.max_retry_count, policy.backoff_factor = retries, 2.0
             policy.backoff_duration.seconds, policy.backoff_max_duration.seconds = 60, 3600
+
+
+def _step(spec: PipelineSpec, label: str) -> str:
+    """Return the name of the step of an executor; KFP puts a number behind that of one which a pipeline has twice."""
+    executor = spec.deployment_spec["executors"][label]
+    args = [*executor["container"]["args"]] if "container" in executor and "args" in executor["container"] else []
+    if FUNCTION_FLAG in args[:-1]:
+        return args[args.index(FUNCTION_FLAG) + 1].replace("_", "-")
+    return label.removeprefix("exec-")
 
 
 def limit_loops(spec: PipelineSpec, parallelism: int) -> None:

@@ -4,16 +4,16 @@ Prices are on demand, in USD and of us-central1; other regions have others. Here
 with its date and source; no bill was seen.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
-from pipeline import graph
+from pipeline import graph, profiles
 from pipeline.arguments import with_defaults
 from pipeline.graph import GOOGLE_IMAGE
+from pipeline.loops import AT_MOST, Found, n_items, producer_of
 from pipeline.profiles import Machine
 from pipeline.runs import Run, Used
 
@@ -56,6 +56,7 @@ class Estimate:
     hour: float  # USD of an hour of all machines together
     unpriced: tuple[str, ...] = ()  # steps whose machines have no known price
     open_loops: tuple[str, ...] = ()  # counted as one iteration, since what they go over is not known before
+    is_most: bool = False  # whether loops may have fewer iterations
 
     @property
     def minutes(self) -> tuple[int, int]:
@@ -79,6 +80,8 @@ class Estimate:
         starts = f"{self.starts:,} start{'' if self.starts == 1 else 's'}"
         if self.open_loops:
             starts = f"at least {starts}, {', '.join(self.open_loops)} once for an item that is not known before"
+        elif self.is_most:
+            starts = f"at most {starts}"
         return f"{starts}, {self.in_series:,} in series: about {least:,} to {most:,} min and {cost}{without}"
 
     def __str__(self) -> str:
@@ -88,28 +91,31 @@ class Estimate:
         )
 
 
+# what is said of the costs in a leaderboard, with the machine and the prices
+CANDIDATES_COST = "Cost: estimated, as if the seconds were those of {}; the starts of machines are not in it"
 OF = f"prices on demand of {DATE}, {REGION}"
 
 
 def shown(usd: float) -> str:
     """Return an amount as it is shown."""
-    return f"${usd:.2f}" if usd >= 0.1 else f"${usd:.3f}"
+    return f"${usd:.{2 if usd >= 0.1 else 3 if usd >= 0.01 else 4}f}"
 
 
-def estimate(spec: dict[str, Any], parameters: dict[str, Any], n_found: int = 0) -> Estimate:
+def estimate(spec: dict[str, Any], parameters: dict[str, Any], found: Found | None = None) -> Estimate:
     """Return what a run of a compiled spec takes at least.
 
     Args:
         spec: The compiled spec; all branches of its conditions count.
         parameters: Values of the pipeline's parameters, those without a default among them.
-        n_found: How many items a step will find that a loop is over; 0 where that is not known.
+        found: How many items steps will put out that loops go over; see pipeline.loops.
     """
     types, known = _types(spec), with_defaults(spec["root"], parameters)
-    open_loops: dict[str, None] = {}
-    steps, in_series = _of_dag(spec, spec["root"]["dag"], types, known, n_found, open_loops)
+    uncertain: dict[str, bool] = {}  # steps in loops, and whether they are counted as often as they may run at most
+    steps, in_series = _of_dag(spec, spec["root"]["dag"], types, known, found or {}, uncertain)
     unpriced = sorted({step for step in steps if types[step] == UNKNOWN})
+    open_loops = tuple(step for step, is_most in uncertain.items() if not is_most)
     hour = sum(number * hourly(types[step]) for step, number in steps.items() if types[step] != UNKNOWN)
-    return Estimate(sum(steps.values()), in_series, hour, tuple(unpriced), tuple(open_loops))
+    return Estimate(sum(steps.values()), in_series, hour, tuple(unpriced), open_loops, any(uncertain.values()))
 
 
 def _of_dag(
@@ -117,8 +123,8 @@ def _of_dag(
     dag: dict[str, Any],
     types: dict[str, str],
     known: dict[str, Any],
-    n_found: int,
-    open_loops: dict[str, None],
+    found: Found,
+    uncertain: dict[str, bool],
 ) -> tuple[dict[str, int], int]:
     """Return how often each step of a DAG starts a machine, and how many starts its longest chain has."""
     starts: dict[str, int] = {}
@@ -128,12 +134,12 @@ def _of_dag(
         task = tasks[name]
         component = spec["components"][task["componentRef"]["name"]]
         if "dag" in component:
-            inner, chain = _of_dag(spec, component["dag"], types, {}, n_found, open_loops)
-            items, at_once = n_items(task, known), _parallelism(task)
-            number = n_found or 1 if items is None else items
+            inner, chain = _of_dag(spec, component["dag"], types, {}, found, uncertain)
+            items, at_once = n_items(spec, dag, task, known, found), _parallelism(task)
+            number = 1 if items is None else items
             rounds = math.ceil(number / (at_once or number or 1))
-            if items is None and not n_found:
-                open_loops |= dict.fromkeys(inner)
+            if items is None or producer_of(spec, dag, task) in AT_MOST:
+                uncertain |= {step: items is not None and uncertain.get(step, True) for step in inner}
             inner, chain = {step: number * n for step, n in inner.items()}, rounds * chain
         else:
             step = component["executorLabel"].removeprefix("exec-")
@@ -142,17 +148,6 @@ def _of_dag(
             starts[step] = starts.get(step, 0) + number
         chains[name] = chain + max(chains[each] for each in ("", *before[name]))
     return starts, max(chains.values())
-
-
-def n_items(task: dict[str, Any], known: dict[str, Any]) -> int | None:
-    """Return how many iterations a task has, one where it is no loop; None where it is not known before."""
-    iterator = task.get("parameterIterator") or task.get("artifactIterator")
-    if not iterator:
-        return 1
-    given = task.get("inputs", {}).get("parameters", {}).get(iterator["items"].get("inputParameter"), {})
-    raw = iterator["items"].get("raw")
-    items = json.loads(raw) if raw else known.get(given.get("componentInputParameter"))
-    return len(items) if isinstance(items, list) else None
 
 
 def _parallelism(task: dict[str, Any]) -> int:
@@ -211,6 +206,17 @@ def hourly(machine_type: str) -> float:
     """Return the price of an hour of an e2 type in USD."""
     machine = E2[machine_type]
     return MARKUP * (machine.cpus * CPU_HOUR.usd + machine.memory_gb * GB_HOUR.usd)
+
+
+def of_candidates(profile: str) -> tuple[float, str]:
+    """Return the price of a second of a search's candidate in USD, and of which machine and prices it is.
+
+    Args:
+        profile: Name of the profile that says on which machine a candidate is tried on the service.
+    """
+    machine = profiles.machine(profile, "score-candidate")
+    kind = machine_type(str(machine.cpus), f"{machine.memory_gb}G")
+    return hourly(kind) / 3600, f"{kind}, {OF}"
 
 
 def used(run: Run, spec: dict[str, Any]) -> Used:

@@ -13,11 +13,13 @@ class Machine:
     memory_gb: int
 
 
+# steps that learn, which are most of the time and of the machines
+LEARNING = ("train-model", "score-candidate", "fit-member")
 # per profile the machine of a step, by its name; "" stands for every step that is not named
 PROFILES: dict[str, dict[str, Machine]] = {
     "small": {"": Machine(2, 8)},
-    "standard": {"": Machine(4, 16), "train-model": Machine(8, 32)},
-    "large": {"": Machine(8, 64), "train-model": Machine(32, 128)},
+    "standard": {"": Machine(4, 16)} | dict.fromkeys(LEARNING, Machine(8, 32)),
+    "large": {"": Machine(8, 64)} | dict.fromkeys(LEARNING, Machine(32, 128)),
 }
 # up to this many bytes of data a profile will do: a table takes about ten times its file in memory
 UP_TO_BYTES = {"small": GB // 5, "standard": 2 * GB}
@@ -26,7 +28,7 @@ UP_TO_BYTES = {"small": GB // 5, "standard": 2 * GB}
 # says what is wrong with the table, which would come two machine starts and three minutes later, the same. So only a
 # step whose input was checked by those before it, and which is most of the machines and of the time, is tried again.
 # Whether a step of another pipeline may run twice, and what its failures mean, its author knows: set_retry says so.
-RETRIES = {"train-model": 2}
+RETRIES = dict.fromkeys(LEARNING, 2)
 
 
 def choose(profile: str, n_bytes: int) -> tuple[str, str]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from pipeline import graph, prices
 from pipeline.graph import GOOGLE_IMAGE
-
-PREPARE = "prepare-data"  # the step whose output holds the classes, over which a loop may go
+from pipeline.loops import Found, n_items
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Need:
 
 def at_once(
     spec: dict[str, Any],
-    n_classes: int | None = None,
+    found: Found | None = None,
     parallelism: int | None = None,
     parameters: dict[str, Any] | None = None,
 ) -> Need:
@@ -33,17 +32,17 @@ def at_once(
 
     Args:
         spec: The compiled spec.
-        n_classes: How many classes the table has; None where that is not known.
+        found: How many items steps will put out that loops go over; see pipeline.loops.
         parallelism: How many iterations of a loop run at once at most, beside what the spec says.
         parameters: Values of the pipeline's parameters.
     """
-    return _of_dag(spec, spec["root"]["dag"], n_classes, parallelism, parameters or {})
+    return _of_dag(spec, spec["root"]["dag"], found or {}, parallelism, parameters or {})
 
 
 def _of_dag(
     spec: dict[str, Any],
     dag: dict[str, Any],
-    n_classes: int | None,
+    found: Found,
     parallelism: int | None,
     known: dict[str, Any],
 ) -> Need:
@@ -58,7 +57,7 @@ def _of_dag(
         return depths[name]
 
     for name, task in tasks.items():
-        needed = _of_task(spec, dag, name, task, n_classes, parallelism, known)
+        needed = _of_task(spec, dag, name, task, found, parallelism, known)
         levels[depth(name)] = levels.get(depth(name), Need()) + needed
     largest = max(levels.values(), key=lambda need: need.most, default=Need())
     return Need(largest.least, largest.most, tuple(loop for need in levels.values() for loop in need.loops))
@@ -69,36 +68,21 @@ def _of_task(
     dag: dict[str, Any],
     name: str,
     task: dict[str, Any],
-    n_classes: int | None,
+    found: Found,
     parallelism: int | None,
     known: dict[str, Any],
 ) -> Need:
     component = spec["components"][task["componentRef"]["name"]]
     if "dag" not in component:
         return _of_container(spec["deploymentSpec"]["executors"].get(component["executorLabel"], {}).get("container"))
-    inner = _of_dag(spec, component["dag"], n_classes, parallelism, {})
+    inner = _of_dag(spec, component["dag"], found, parallelism, {})
     if not {"parameterIterator", "artifactIterator"} & task.keys():
         return inner
-    number = prices.n_items(task, known)
-    if number is None and _is_of_classes(spec, dag, task):
-        number = n_classes
-    limits = [int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)), parallelism]
-    count = min(1 if number is None else number, *(limit for limit in limits if limit))
+    number = n_items(spec, dag, task, known, found)
+    limit = int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)) or math.inf
+    count = min(1 if number is None else number, limit, parallelism or math.inf)
     loops = (name,) if number is None else ()
     return Need(inner.least * count, inner.most * count, inner.loops + loops)
-
-
-def _is_of_classes(spec: dict[str, Any], dag: dict[str, Any], task: dict[str, Any]) -> bool:
-    """Return whether a loop goes over the classes that prepare-data has found, by itself or in a fused task."""
-    items = task.get("parameterIterator", {}).get("items", {})
-    given = task.get("inputs", {}).get("parameters", {}).get(items.get("inputParameter"), {})
-    producer = dag["tasks"].get(given.get("taskOutputParameter", {}).get("producerTask"))
-    label = producer and spec["components"][producer["componentRef"]["name"]].get("executorLabel")
-    if not label:
-        return False
-    plan = graph.plan_of(spec["deploymentSpec"]["executors"][label].get("container", {}))
-    steps = [step["executor"] for step in plan["steps"]] if plan else [label.removeprefix("exec-")]
-    return PREPARE in steps
 
 
 def _of_container(container: dict[str, Any] | None) -> Need:

@@ -6,7 +6,8 @@ The page marks the places, since the step must not know them: the run's id or ti
 from html import escape
 from typing import Any
 
-from pipeline.runs import Run
+from pipeline import prices
+from pipeline.runs import Candidate, Run
 
 
 def complete(page: str, run: Run, previous: Run | None) -> str:
@@ -69,18 +70,24 @@ def _leaderboard(run: Run) -> str:
     rows = [
         f'<tr><th scope="row">{escape(one.name)}</th><td class="bar"><b>{one.weight:.2f}</b>'
         f'<i style="--v:{one.weight / longest:.4f}"></i></td><td>{one.score:.4f}</td><td>{one.spread:.4f}</td>'
-        f"<td>{one.rung}</td><td>{one.seconds:,.1f}</td><td>{one.megabytes:,.1f}</td>"
+        f"<td>{one.rung}</td><td>{one.seconds:,.1f}</td>{_cost(one)}<td>{one.megabytes:,.1f}</td>"
         f'<td class="text">{escape(one.parameters)}</td></tr>'
         for one in run.leaderboard
     ]
     heads = '<th scope="col">candidate</th><th scope="col" class="bar">weight</th>'
-    heads += "".join(f'<th scope="col">{head}</th>' for head in ("score", "spread", "rung", "seconds", "MB"))
+    heads += "".join(f'<th scope="col">{head}</th>' for head in ("score", "spread", "rung", "seconds", "cost", "MB"))
     told = "Scored on validation rows, not on the test rows; those of a later rung had more rows and time."
+    if run.leaderboard_prices:
+        told += f" {escape(prices.CANDIDATES_COST.format(run.leaderboard_prices))}."
     return (
         f'<section id="leaderboard"><h2>Leaderboard</h2>{_TABLE}<caption><span>{told}</span></caption>'
         f'<thead><tr>{heads}<th scope="col" class="text">parameters</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     )
+
+
+def _cost(candidate: Candidate) -> str:
+    return f"<td>{'' if candidate.usd is None else prices.shown(candidate.usd)}</td>"
 
 
 def _promotion(run: Run) -> str:

@@ -1,6 +1,6 @@
 """What one command asks for, settled once: the pipeline, its parameters, the data, and the machines that follow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from kfp.dsl.base_component import BaseComponent
 
-from pipeline import RequestError, compiler, loading, models, packages, profiles, results, runs, sources
+from pipeline import (
+    RequestError,
+    compiler,
+    graph,
+    loading,
+    loops,
+    models,
+    packages,
+    profiles,
+    results,
+    runs,
+    searches,
+    sources,
+)
 from pipeline.engines import Engine
 from pipeline.models import FoundModel
 from pipeline.runs import Run
+from pipeline.searches import FoundSearch
 from pipeline.settings import Settings
 from pipeline.sources import Source
 from pipeline.target import Target
@@ -33,6 +47,7 @@ class Request:
     registers: bool = False  # whether a model that is promoted is registered with Vertex AI
     deploys: str | None = None  # where such a model is served then: vertex or run
     model: str = models.CHAMPION  # what --model named, for a pipeline that uses one
+    from_search: str | None = None  # what --from-search named, for a pipeline that takes what a search has found
 
     @classmethod
     def of(
@@ -44,6 +59,7 @@ class Request:
         registers: bool = False,
         deploys: str | None = None,
         model: str = models.CHAMPION,
+        from_search: str | None = None,
     ) -> "Request":
         """Make the request of a command.
 
@@ -55,6 +71,7 @@ class Request:
             registers: Whether a model that is promoted is registered with Vertex AI.
             deploys: Where such a model is served then: vertex, run, or None for nowhere.
             model: Name of the model that the pipeline uses, where it uses one; see pipeline.models.find.
+            from_search: Name of the search, where the pipeline takes what one has found; see pipeline.searches.find.
 
         Raises:
             RequestError: there is no such pipeline, or an assignment does not fit it.
@@ -65,7 +82,8 @@ class Request:
             if compiler.FLAGS[name].removeprefix("--") in settings.model_fields_set:
                 raise RequestError(f"{name} is given by {compiler.FLAGS[name]} and by --set. Leave one out.")
         caching = not (no_cache or settings.schedule)
-        return cls(settings, loading.full_name(pipeline), definition, given, caching, registers, deploys, model)
+        name = loading.full_name(pipeline)
+        return cls(settings, name, definition, given, caching, registers, deploys, model, from_search)
 
     @cached_property
     def source(self) -> Source:
@@ -83,6 +101,14 @@ class Request:
         return models.find(self.settings, self.model) if compiler.takes_model(self.definition) else None
 
     @cached_property
+    def found_search(self) -> FoundSearch | None:
+        """What a search has found, where the pipeline takes that."""
+        if not compiler.takes_search(self.definition):
+            return None
+        self.settings.require("identifier")
+        return searches.find(self.settings, self.from_search or runs.LATEST)
+
+    @cached_property
     def profile(self) -> tuple[str, str]:
         """The name of the machines' profile and the reason for it."""
         return profiles.choose(self.settings.profile, self.source.n_bytes)
@@ -97,7 +123,7 @@ class Request:
         if name := values.get("schema_from"):
             former = runs.load(self.settings.required("identifier"), name, self.settings.runs_dir)
             values["schema_from"] = results.schema_of(former)
-        return values | self._of_model()
+        return values | self._of_model() | self._of_search() | self._of_loops(self.compile)
 
     def placed(self, engine: Engine) -> tuple[dict[str, Any], str]:
         """Bring the data, and the schema of an earlier run, to where the engine's first step can read them.
@@ -121,6 +147,8 @@ class Request:
             told.append(f"every run reads {self.source.name} as it is now; name gs:// or bq:// for what changes")
         if self.found_model and self.model != models.CHAMPION:
             told.append(f"every run uses {self.found_model.title}; --model champion is that of its day")
+        if self.found_search:
+            told.append(f"every run fits what {self.found_search.title} has found")
         if self.settings.profile == "auto":
             profile, reason = self.profile
             told.append(
@@ -150,12 +178,13 @@ class Request:
     def compile_for_elsewhere(self, path: Path) -> None:
         """Write a spec whose defaults are the values that were given; of what size its data will be is not known."""
         profile, _ = profiles.choose(self.settings.profile, n_bytes=0)
-        defaults = self.given | self._of_flags()
+        defaults = self.given | self._of_flags() | (self._of_search() if self.from_search else {})
         if self.registers:  # what is promoted, and so there is a champion to compare with
             self.settings.require("bucket")
             defaults |= self._of_flags(champion=models.champion_place(self.settings))
         pipeline = self._registering(profile)
         target = replace(self._target(profile), notice=self._notice())
+        defaults |= self._of_loops(lambda: compiler.compiled(pipeline, target))
         compiler.compile_pipeline(pipeline, path, target, defaults=defaults)
 
     def _notice(self) -> "Notice | None":
@@ -194,7 +223,8 @@ class Request:
         """What the pipeline takes none of, as the table of contradictions names it."""
         found = {f"no {what}" for what, name in (("table", "source"), ("label", "label")) if not self._takes(name)}
         found |= set() if compiler.promotes(self.definition) else {"no promotion"}
-        return found if compiler.takes_model(self.definition) else found | {"no model"}
+        found |= set() if compiler.takes_model(self.definition) else {"no model"}
+        return found if compiler.takes_search(self.definition) else found | {"no search"}
 
     def _takes(self, name: str) -> bool:
         return name in (self.definition.component_spec.inputs or {})
@@ -207,6 +237,17 @@ class Request:
         if self.settings.schedule and self.model == models.CHAMPION:  # a scheduled job uses that of its day
             return {"model": models.champion_place(self.settings), "sha256": ""}
         return {"model": found.folder, "sha256": found.sha256}
+
+    def _of_search(self) -> dict[str, str]:
+        """Return the values of the parameters that say what a search has found, of a pipeline that takes that."""
+        found = self.found_search
+        return {"from_search": found.run_id, "members": found.members} if found else {}
+
+    def _of_loops(self, compiled: Callable[[], str]) -> dict[str, int]:
+        """Return how many tasks of a loop run side by side on a service, of a pipeline that shares its time out so."""
+        if self.settings.chosen_engine()[0] == "local" or not self._follows("side_by_side"):
+            return {}
+        return {"side_by_side": loops.side_by_side(graph.parsed(compiled()))}
 
     def _of_flags(self, **values: str) -> dict[str, str]:
         """Return the values of parameters that follow from flags, of those that the pipeline has."""

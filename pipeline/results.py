@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import RequestError, files, history, report, storage
+from pipeline import RequestError, files, history, prices, report, storage
 from pipeline.runs import Artifact, Candidate, Predicted, Run, Task, Verdict
 from steps.tables.fingerprints import sha256
 from steps.tables.schema import read_schema
@@ -162,6 +162,10 @@ def _take_verdict(run: Run, verdict: Artifact) -> None:
 def _take_leaderboard(run: Run, leaderboard: Artifact) -> None:
     told = leaderboard.metadata
     run.leaderboard = [Candidate.model_validate(candidate) for candidate in told["candidates"]]
+    if run.profile:
+        of_second, run.leaderboard_prices = prices.of_candidates(run.profile)
+        for candidate in run.leaderboard:
+            candidate.usd = round(candidate.seconds * of_second, 6)
 
 
 def _take_predictions(run: Run, predictions: Artifact) -> None:

@@ -124,6 +124,7 @@ class Candidate(BaseModel):
     spread: float  # of the score
     seconds: float  # of all its rungs
     megabytes: float
+    usd: float | None = None  # of these seconds on a machine of the service
 
 
 class Predicted(BaseModel):
@@ -185,12 +186,13 @@ class Run(BaseModel):
     used: Used | None = None  # of the service's machines; known once the job has ended
     tasks: list[Task] = Field(default_factory=list)
     outputs: dict[str, Any] = Field(default_factory=dict)  # of the pipeline: parameters, and addresses of artifacts
-    # these seven and the counts of the data follow from the outputs of tasks: see pipeline.results
+    # these eight and the counts of the data follow from the outputs of tasks: see pipeline.results
     metrics: dict[str, Any] | None = None
     model_file: str | None = Field(None, alias="model")  # its path or address
     verdict: Verdict | None = None
     predicted: Predicted | None = None
     leaderboard: list[Candidate] = Field(default_factory=list)  # of a search, the best first
+    leaderboard_prices: str | None = None  # the machine and the prices that its costs are of
     report: str | None = None
     sha256: dict[str, str] = Field(default_factory=dict)  # of the model and the predictions, by path or address
     schema_file: str | None = Field(None, alias="schema")  # what the table's columns were; its path or address

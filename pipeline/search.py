@@ -36,6 +36,7 @@ def search(
     candidates: int,
     metric: str,
     validation_size: float,
+    side_by_side: int,
     max_model_mb: float,
     test_size: float,
     weight: str,
@@ -95,6 +96,7 @@ def search(
         candidates=candidates,
         metric=metric,
         validation_size=validation_size,
+        side_by_side=side_by_side,
         seed=seed,
     )
     proposed.set_display_name("Propose candidates")

@@ -40,6 +40,7 @@ def choose_candidates(
     from steps.searching.choosing import best_first
     from steps.searching.plan import read_plan
     from steps.searching.rows import read_rows_of
+    from steps.searching.rungs import LEAST, n_next
     from steps.searching.scoring import read_scored
 
     before, divided = read_plan(plan.path), read_rows_of(rows.path)
@@ -47,17 +48,16 @@ def choose_candidates(
     spent = before.spent + budget.taken([one.seconds for one in found], before.side_by_side)
     seconds = budget.of_stage(1, before.seconds, spent)
     n_fit = divided.n_fit()
-    least = min(3, len(found))
-    n_next = max(least, -(-len(found) // 3))
+    least, n_going_on = min(LEAST, len(found)), n_next(len(found))
 
     def needed(n: int) -> float:
         more = n_fit / before.rows * divided.n_folds
-        return sum(one.fit_seconds * more for one in best_first(found, n)) / before.side_by_side
+        return sum(one.fit_seconds * more for one in best_first(found, n)) / min(n, before.side_by_side)
 
-    while n_next > least and needed(n_next) > seconds:
-        n_next -= 1
-    n_rows = max(min(before.rows, n_fit), int(n_fit * min(1.0, seconds / needed(n_next))))
-    chosen = best_first(found, n_next)
+    while n_going_on > least and needed(n_going_on) > seconds:
+        n_going_on -= 1
+    n_rows = max(min(before.rows, n_fit), int(n_fit * min(1.0, seconds / needed(n_going_on))))
+    chosen = best_first(found, n_going_on)
     replace(
         before,
         spent=spent,

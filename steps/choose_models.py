@@ -37,7 +37,8 @@ def choose_models(
         max_model_mb: Most megabytes of the model in its compressed file, from 0.1 to 100,000.
 
     Returns:
-        chosen: The members with weights, rounds, rows and seconds, and the divisors of the classes, as JSON.
+        chosen: The members with weights, rounds, rows and seconds, and the divisors of the classes, as JSON; a later
+            run can fit them on other rows.
         leaderboard: All candidates, the best first, as JSON; the first 20 in the metadata, too.
         page: The same as an HTML page.
         Output: Names of the members.

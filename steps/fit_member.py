@@ -1,4 +1,4 @@
-"""Fit one of the chosen models of a search again, on all training rows."""
+"""Fit one of the models that a search has chosen, on all training rows."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output

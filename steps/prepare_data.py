@@ -126,7 +126,6 @@ def prepare_data(
         write_table(table.dataset, described, dataset.path)
         require_unchanged(table.files)
     found.write(schema.path)
-    has_forest = found.task == "classification" and preset in ("balanced", "best")
     if found.task == "regression" and preset == "balanced":
         print("preset balanced is fast here: the mean of a quantity is weighed of several models anyway")
 
@@ -138,4 +137,4 @@ def prepare_data(
     dataset.metadata.update(
         task=found.task, label=label, weight=weight, split_by=split_by, group_by=group_by, na_values=na_values
     )
-    return [-1] * has_forest + list(range(found.n_models))
+    return found.model_codes(preset)

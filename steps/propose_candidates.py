@@ -26,6 +26,7 @@ def propose_candidates(
     candidates: int = 16,
     metric: str = "mean",
     validation_size: float = 0.2,
+    side_by_side: int = 0,
     seed: int = 0,
 ) -> List[str]:
     """Propose candidates, hold validation rows back from the training rows, and share the time out.
@@ -38,11 +39,11 @@ def propose_candidates(
         dataset: The whole table as Parquet, of which nothing but the groups of the training rows is taken.
         train: Training rows as Parquet, with the names of the label and of the roles in the metadata.
         train_features: Transformed training rows, their labels and weights as Parquet.
-        minutes: Time for the whole run, from 0.1 to 10,000; the tasks of a rung are taken to run side by side on as
-            many cores as this step has.
+        minutes: Time for the whole run, from 0.1 to 10,000; on a service the starts of the machines are added.
         candidates: How many are tried, from 2 to 200.
         metric: What is to be large on the validation rows: accuracy, macro_f1, or the mean of the two.
         validation_size: Share of the training rows that is held back, between 0 and 1.
+        side_by_side: How many tasks of a rung run side by side, from 0 to 200; 0 for as many as this step has cores.
         seed: Seed of what is drawn, from 0 to 4,294,967,295.
 
     Returns:
@@ -85,9 +86,12 @@ def propose_candidates(
 
     passed_on = [label, *filter(None, [train_features.metadata.get("weight")])]
     shown = divided.order[divided.fold[divided.order] != 0][:MAX_ROWS]
-    pairs = find_pairs(frame.drop(columns=passed_on).iloc[shown], codes[shown], seed)
+    features = frame.drop(columns=passed_on)
+    found = find_pairs(features.iloc[shown], codes[shown], seed)
+    pairs = [(sign, features.columns[one], features.columns[other]) for sign, one, other in found]
     proposed = propose(candidates, seed, can_pair=bool(pairs))
-    side_by_side = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    side_by_side = min(side_by_side or n_cores, len(proposed))
     n_rows, n_fit = int(len(codes) / (1 - told.get("test_size", 0.2))), divided.n_fit()
     seconds = budget.for_search(minutes, n_rows)
     spent = time.perf_counter() - started

@@ -124,9 +124,7 @@ class VertexEngine:
             make("names", lambda: check.of_names(*names)),
             Check("data", "passed", source.description),  # it was found, or there would be no source
             *vertex_checks.of_data(source.uri, self.settings.service_account),
-            *vertex_checks.online(
-                self.service, spec, run.parameters, n_classes=described.schema.n_models if described.schema else None
-            ),
+            *vertex_checks.online(self.service, spec, run.parameters, described.schema),
         ]
 
     # a run

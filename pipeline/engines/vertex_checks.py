@@ -4,17 +4,20 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import requests
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
-from pipeline import RequestError, graph, quota, storage
+from pipeline import RequestError, graph, loops, quota, storage
 from pipeline.check import Check, Failed, NotChecked, make
 from pipeline.engines.vertex_service import LOGIN, Service, act_as, first_line, forbidden, quota_project
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from steps.tables.schema import Schema
 
 # of Artifact Registry: LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/NAME, a project of a domain being DOMAIN/ID
 IMAGE = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/((?:[a-z][\w-]*\.[\w.-]+/)?[^/]+)/([^/]+)/.+")
@@ -32,18 +35,19 @@ CPUS = "aiplatform.googleapis.com/custom_model_training_cpus"  # of N1 and E2
 
 
 def online(
-    service: Service, spec: dict[str, Any], parameters: dict[str, Any], *, n_classes: int | None = None
+    service: Service, spec: dict[str, Any], parameters: dict[str, Any], schema: "Schema | None" = None
 ) -> list[Check]:
     """Check that there are credentials that work, and with them the API, the bucket, and what else the job asks for.
 
     Args:
         service: The service.
         spec: The compiled spec; one that registers a model takes the registry and the image that it is served in, too.
-        n_classes: How many classes the table has; None where that is not known.
+        parameters: Values of its parameters.
+        schema: What was seen of the table; None where it was not read.
     """
     made = make("credentials", lambda: _told(credentials, service))
     checks = {"api": api_is_on, f"bucket {service.settings.bucket}": bucket, "service account": service_account}
-    checks |= {"quota": lambda service: cpus(service, spec, parameters, n_classes)} | places(service.settings)
+    checks |= {"quota": lambda service: cpus(service, spec, parameters, schema)} | places(service.settings)
     if graph.registers(spec):
         checks |= {"registry": registry, "serving image": serving_image}
     if made.state == "failed":
@@ -161,19 +165,20 @@ def service_account(service: Service) -> str:
     raise Failed(f"you may not use {account}. {act_as(account)}")
 
 
-def cpus(service: Service, spec: dict[str, Any], parameters: dict[str, Any], n_classes: int | None) -> str:
+def cpus(service: Service, spec: dict[str, Any], parameters: dict[str, Any], schema: "Schema | None") -> str:
     """Check that the project's quota of CPUs is enough for the tasks that run side by side.
 
     Args:
         service: The service.
         spec: The compiled spec.
         parameters: Values of its parameters.
-        n_classes: How many classes the table has; None where that is not known.
+        schema: What was seen of the table; None where it was not read.
     """
     project, region = service.settings.project, service.settings.region
     if service.settings.persistent_resource:
         raise NotChecked("the tasks run on the machines of the persistent resource")
-    need = quota.at_once(spec, n_classes, parameters=parameters)
+    found = loops.found_before(spec, parameters, schema)
+    need = quota.at_once(spec, found, parameters=parameters)
     needed = f"the tasks need {need.least} CPUs at once"
     if need.most > need.least:
         needed += f", up to {need.most} if the service takes e2-standard-4 for 2 CPUs"
@@ -195,7 +200,7 @@ def cpus(service: Service, spec: dict[str, Any], parameters: dict[str, Any], n_c
     if limit is None:
         raise NotChecked(f"{needed}. The service names no quota for {region}. See {see}")
     if need.least > limit:
-        fitting = [n for n in range(1, 101) if quota.at_once(spec, n_classes, n, parameters).most <= limit]
+        fitting = [n for n in range(1, 101) if quota.at_once(spec, found, n, parameters).most <= limit]
         fewer = f"Give --parallelism {fitting[-1]}, or a smaller --profile, or a" if fitting else "A"
         raise Failed(f"{needed}, and the quota in {region} is {limit}. {fewer}sk for more: {see}")
     if need.most > limit or need.loops:

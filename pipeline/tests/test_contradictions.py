@@ -14,6 +14,7 @@ VALUES = {
     "--data": "sample:50",
     "--label": "Cover_Type",
     "--model": "latest",
+    "--from-search": "latest",
     "--set": "max_iter=2",
     "--profile": "large",
     "--compile-only": "spec.yaml",
@@ -48,6 +49,7 @@ SITUATIONS = {  # what brings each about that is no option itself
     "no table": ("--pipeline", "own.py:own"),
     "no label": ("--pipeline", "own.py:own"),
     "no model": ("--pipeline", "own.py:own"),
+    "no search": ("--pipeline", "own.py:own"),
 }
 OWN = """
 from kfp import dsl

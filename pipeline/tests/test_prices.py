@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from kfp import dsl
 
-from pipeline import __main__, compiler, graph, prices
+from pipeline import __main__, compiler, graph, prices, profiles
 from pipeline.runs import Data, Git, Run, Task
 from pipeline.target import Target
 
@@ -58,9 +58,9 @@ def large():
     greet(name="a").set_accelerator_type("NVIDIA_TESLA_T4").set_accelerator_limit(1)
 
 
-def of(pipeline, profile="standard", parameters=None, n_found=0, **target):
+def of(pipeline, profile="standard", parameters=None, found=None, **target):
     spec = graph.parsed(compiler.compiled(pipeline, Target("vertex", profile, **target)))
-    return prices.estimate(spec, parameters or {}, n_found)
+    return prices.estimate(spec, parameters or {}, found)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def of(pipeline, profile="standard", parameters=None, n_found=0, **target):
     [("small", 13 * 0.077063), ("standard", 6 * 0.154126 + 7 * 0.308253), ("large", 6 * 0.415838 + 7 * 1.23301)],
 )
 def test_training_starts_thirteen_machines_for_seven_classes_seven_in_series(profile, hour):
-    found = of(compiler.load("training"), profile, n_found=7)
+    found = of(compiler.load("training"), profile, found={"prepare-data": 7})
     assert (found.starts, found.in_series, found.minutes) == (13, 7, (14, 21))
     assert found.hour == pytest.approx(hour, rel=1e-4)
     assert found.usd == pytest.approx((0.03 + hour / 30, 0.03 + hour / 20), rel=1e-4)
@@ -89,8 +89,8 @@ def test_loop_over_what_is_not_known_before_is_said_to_be_counted_once():
     found = of(open_ended)
     assert (found.starts, found.in_series) == (2, 2)
     assert str(found).startswith("at least 2 starts, work-2 once for an item that is not known before, 2 in series")
-    assert "at least" not in str(of(open_ended, n_found=3))
-    assert of(open_ended, n_found=3).starts == 4
+    assert "at least" not in str(of(open_ended, found={"work": 3}))
+    assert of(open_ended, found={"work": 3}).starts == 4
 
 
 def test_machine_without_a_known_price_is_said_to_be_left_out():
@@ -119,6 +119,23 @@ def test_machine_without_a_known_price_is_said_to_be_left_out():
 )
 def test_limits_are_priced_as_the_cheapest_type_that_has_as_much(cpus, memory, found):
     assert prices.machine_type(cpus, memory) == found
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"), [(12.345, "$12.35"), (0.1, "$0.10"), (0.0345, "$0.035"), (0.00345, "$0.0034"), (0.0, "$0.0000")]
+)
+def test_amount_is_shown_with_the_digits_that_it_has(usd, text):
+    assert prices.shown(usd) == text
+
+
+@pytest.mark.parametrize("profile", profiles.PROFILES)
+def test_candidate_of_a_search_is_priced_by_the_machine_that_it_gets(profile):
+    of_second, told = prices.of_candidates(profile)
+    spec = graph.parsed(compiler.compiled(compiler.load("search"), Target("vertex", profile)))
+    node = next(node for node in graph.nodes(spec) if node.name == "score-candidate")
+    kind = prices.machine_type(node.cpus, node.memory)
+    assert of_second == prices.hourly(kind) / 3600
+    assert told == f"{kind}, prices on demand of {prices.DATE}, us-central1"
 
 
 def test_price_of_the_service_is_that_of_the_machine_with_its_markup():

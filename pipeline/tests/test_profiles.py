@@ -18,7 +18,7 @@ def test_profile_that_is_asked_for_is_taken():
 
 @pytest.mark.parametrize("profile", profiles.PROFILES)
 def test_machines_are_within_the_limits_of_the_service(profile):
-    for step in ("train-model", "any other"):
+    for step in (*profiles.LEARNING, "any other"):
         machine = profiles.machine(profile, step)
         assert 1 <= machine.cpus <= 96
         assert 1 <= machine.memory_gb <= 624
@@ -32,8 +32,9 @@ def test_endpoint_has_a_machine_of_the_size_of_the_steps(profile):
     assert int(cpus) * {"standard": 4, "highmem": 8}[family] == machine.memory_gb
 
 
-def test_only_the_step_whose_failures_are_not_its_inputs_is_tried_again():
+def test_only_steps_whose_failures_are_not_their_inputs_are_tried_again():
     """The service tries again after any failure, a ValueError about the table among them."""
     steps = {path.stem.replace("_", "-") for path in (ROOT / "steps").glob("*.py")}
-    assert {step: profiles.retries(step) for step in steps if profiles.retries(step)} == {"train-model": 2}
+    learning = dict.fromkeys(("train-model", "score-candidate", "fit-member"), 2)
+    assert {step: profiles.retries(step) for step in steps if profiles.retries(step)} == learning
     assert profiles.retries("a step of another pipeline") == 0

@@ -15,6 +15,7 @@ from pipeline.engines import vertex_checks
 from pipeline.engines.vertex_service import Service
 from pipeline.settings import settle
 from pipeline.target import Target
+from steps.tables.schema import Schema
 
 ACCOUNT = "runner@p.iam.gserviceaccount.com"
 
@@ -164,6 +165,11 @@ def spec_of(profile, parallelism=None):
     )
 
 
+def schema_of(n_classes):
+    """What was seen of a table; None where it was not read."""
+    return n_classes and Schema(rows=100, label="y", classes={str(code): 10 for code in range(n_classes)})
+
+
 @dsl.component(base_image="python:3.11-slim")
 def work(of: int):
     pass
@@ -191,13 +197,14 @@ def loops(number: int = 1):
     ],
 )
 def test_cpus_of_the_class_models_are_counted_side_by_side(profile, parallelism, n_classes, expected):
-    assert quota.at_once(spec_of(profile, parallelism), n_classes) == expected
+    found = {"prepare-data": n_classes} if n_classes else {}
+    assert quota.at_once(spec_of(profile, parallelism), found) == expected
 
 
 @pytest.mark.parametrize(("profile", "expected"), [("small", quota.Need(2, 4)), ("standard", quota.Need(56, 56))])
 def test_cpus_of_fused_tasks_are_counted(profile, expected):
     spec = graph.parsed(compiler.compiled(loading.load("training"), Target("vertex", profile, fuse=True)))
-    assert quota.at_once(spec, 7) == expected
+    assert quota.at_once(spec, {"prepare-data": 7}) == expected
 
 
 def test_cpus_of_a_loop_over_a_parameter_are_counted_by_its_value():
@@ -262,7 +269,7 @@ def metric(limit, region="europe-west4"):
 )
 def test_quota_is_compared_where_it_can_be_read(service, answers, reply, n_classes, state, detail):
     asked = answers(200, reply)
-    made = make("quota", lambda: vertex_checks.cpus(service, spec_of("standard"), {}, n_classes))
+    made = make("quota", lambda: vertex_checks.cpus(service, spec_of("standard"), {}, schema_of(n_classes)))
     assert (made.state, detail in made.detail) == (state, True), made.detail
     assert asked == [
         "https://serviceusage.googleapis.com/v1beta1/projects/p/services/aiplatform.googleapis.com/"
@@ -272,14 +279,14 @@ def test_quota_is_compared_where_it_can_be_read(service, answers, reply, n_class
 
 def test_quota_that_is_too_small_only_if_machines_are_rounded_up_does_not_stop(service, answers):
     answers(200, metric("20"))
-    made = make("quota", lambda: vertex_checks.cpus(service, spec_of("small"), {}, 7))
+    made = make("quota", lambda: vertex_checks.cpus(service, spec_of("small"), {}, schema_of(7)))
     assert made.state == "not checked"
     assert "need 14 CPUs at once, up to 28 if the service takes e2-standard-4 for 2 CPUs" in made.detail
 
 
 def test_quota_that_cannot_be_read_is_told_with_the_number_and_where_to_see_it(service, answers):
     answers(403, error(403, NOT_MINE, "USER_PROJECT_DENIED"))
-    made = make("quota", lambda: vertex_checks.cpus(service, spec_of("standard"), {}, 7))
+    made = make("quota", lambda: vertex_checks.cpus(service, spec_of("standard"), {}, schema_of(7)))
     assert made.state == "not checked"
     assert "the tasks need 56 CPUs at once. The quota cannot be read: you may not use project p" in made.detail
     assert "See it at https://console.cloud.google.com/iam-admin/quotas?project=p" in made.detail

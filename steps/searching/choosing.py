@@ -132,11 +132,13 @@ def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -
         needed = one.fit_seconds * growth
         # never on less than it was scored with, or the score would be that of a better model than is kept
         in_time = n_rows if needed <= SHORT_OF * for_each else max(one.rows, int(n_rows * for_each / needed))
+        rounds = max(1, min(most, int(one.rounds * room)))
         settled.append(
             {
                 **plan.candidate(one.name),
                 "weight": vote.weights[one.name],
-                "rounds": max(1, min(most, int(one.rounds * room))),
+                "rounds": rounds,
+                "megabytes": size[one.name] * rounds / one.rounds,
                 "rows": in_time,
                 "seconds": max(for_each, SHORT_OF * one.fit_seconds),
             }
@@ -144,6 +146,7 @@ def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -
     return {
         "members": settled,
         "pairs": plan.pairs,
+        "n_rows": n_rows,
         "exponent": vote.exponent,
         "divisors": (rows.shares() ** vote.exponent).tolist(),
         "score": vote.score,

@@ -10,7 +10,7 @@ class Plan:
     """The candidates of a search, and what a rung gives each of them."""
 
     candidates: list[dict[str, Any]]  # all that were proposed, with name, learner and parameters
-    pairs: list[tuple[str, int, int]]  # of columns, the best first
+    pairs: list[tuple[str, str, str]]  # of features by their names, the best first
     metric: str
     seconds: float  # of the whole search
     side_by_side: int  # tasks

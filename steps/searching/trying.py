@@ -23,6 +23,11 @@ def read_features(path: str, roles: dict[str, Any]) -> tuple[pd.DataFrame, np.nd
     return frame.drop(columns=[roles["label"], weight]), weights / weights.mean()
 
 
+def places_of(pairs: list[tuple[str, str, str]], X: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """Return pairs of features by their places, which a model has, in place of their names, which tables share."""
+    return [(sign, X.columns.get_loc(one), X.columns.get_loc(other)) for sign, one, other in pairs]
+
+
 def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, seed: int) -> Scored:
     """Fit a candidate on each fold of its rung and score it on the rows of that fold.
 
@@ -36,7 +41,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     X, weights = read_features(path, roles)
-    candidate = plan.candidate(name)
+    candidate, pairs = plan.candidate(name), places_of(plan.pairs, X)
     grown: list[Grown] = []
     row_seconds: list[float] = []
     for number, (fit, validated) in enumerate(rows.parts(plan.folds, plan.rows)):
@@ -52,7 +57,7 @@ def score(name: str, path: str, roles: dict[str, Any], plan: Plan, rows: Rows, s
 
         left = (plan.each - (time.perf_counter() - started)) / (plan.folds - number)
         of_rows = None if weights is None else weights[fit]
-        grown.append(grow(candidate, plan.pairs, X.iloc[fit], rows.codes[fit], of_rows, left, seed, judge))
+        grown.append(grow(candidate, pairs, X.iloc[fit], rows.codes[fit], of_rows, left, seed, judge))
 
     rounds = round(np.mean([one.rounds for one in grown]))
     probabilities = np.concatenate([one.probabilities for one in grown])
@@ -97,4 +102,4 @@ def fit(name: str, path: str, roles: dict[str, Any], decided: dict[str, Any], ro
     of_rows = None if weights is None else weights[taken]
     left = member["seconds"] - (time.perf_counter() - started)
     X, codes = X.iloc[taken], rows.codes[taken]
-    return grow(member, decided["pairs"], X, codes, of_rows, left, seed, rounds=member["rounds"])
+    return grow(member, places_of(decided["pairs"], X), X, codes, of_rows, left, seed, rounds=member["rounds"])

@@ -63,10 +63,15 @@ class Schema:
     notes: list[str] = field(default_factory=list)  # on how the files are written
     findings: list[Finding] = field(default_factory=list)
 
-    @property
-    def n_models(self) -> int:
-        """How many models are trained side by side: one of each class, or of a quantity its mean and two quantiles."""
-        return 3 if self.task == "regression" else len(self.classes)
+    def model_codes(self, preset: str) -> list[int]:
+        """Return the codes of the models that are trained side by side.
+
+        Of classes one each, and before them -1 for a forest of all where the preset has one; of a quantity 0 for the
+        mean, 1 and 2 for the ends of an interval.
+        """
+        if self.task == "regression":
+            return [0, 1, 2]
+        return [-1] * (preset in ("balanced", "best")) + list(range(len(self.classes)))
 
     @property
     def kept(self) -> list[Column]:

@@ -332,6 +332,15 @@ def test_chance_does_not_make_a_forest_small(mixed, prepared):
         assert found.rounds == rounds
 
 
+def test_time_is_shared_by_what_runs_side_by_side(mixed, prepared, proposing):
+    given = prepared(mixed)
+    plans = {n: read_plan(proposing(given, minutes=1.0, candidates=8, side_by_side=n).plan.path) for n in (1, 4, 200)}
+    assert [plan.side_by_side for plan in plans.values()] == [1, 4, 8]
+    assert plans[4].each > 3 * plans[1].each
+    assert plans[200].each > 1.9 * plans[4].each
+    assert read_plan(proposing(given, candidates=8).plan.path).side_by_side in range(1, 9)  # cores
+
+
 def test_candidates_are_drawn_by_the_seed():
     one, other, third = propose(30, 0, True), propose(30, 0, True), propose(30, 1, True)
     assert one == other != third
