@@ -35,7 +35,7 @@ FORMS = {
 STEP = {"new_step.py": "steps/{}.py", "tests/test_new_step.py": "steps/tests/test_{}.py"}
 TESTS = ("steps/tests", "pipeline/tests", "pipeline/templates/tests")  # pytest takes a name in one of them only
 DATASET = "system.Dataset"
-LONGEST_NAME = 40
+LONGEST_NAME = 30  # the lines of the templates have room for it
 REGISTRY = "pipeline/__init__.py"
 
 
@@ -145,7 +145,7 @@ def _registered(text: str, name: str) -> str:
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PIPELINES":
             lines = text.splitlines(keepends=True)
-            lines.insert(node.end_lineno - 1, f'    "{name}": "pipeline.{name}:{name}",\n')
+            lines.insert(_end(node) - 1, f'    "{name}": "pipeline.{name}:{name}",\n')
             return "".join(lines)
     raise RequestError(f"{REGISTRY} has no PIPELINES = {{…}} to add a line to. Restore it.")
 
@@ -171,7 +171,7 @@ def _with_task(pipeline: str, step: str) -> tuple[str, str, str]:
         )
     task, lines = f"{step}_task", text.splitlines(keepends=True)
     before = next((node for node in body if isinstance(node, ast.Return)), None)
-    place = before.lineno - 1 if before else body[-1].end_lineno
+    place = before.lineno - 1 if before else _end(body[-1])
     display_name = step.replace("_", " ").capitalize()
     added = f'    {task} = {step}(rows={source})\n    {task}.set_display_name("{display_name}")\n'
     lines.insert(place, f"{added}\n" if before else f"\n{added}")
@@ -204,8 +204,12 @@ def _insert_import(lines: list[str], tree: ast.Module, added: str) -> None:
         node for node in imports if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "pipeline"
     ]
     if after:
-        lines.insert(after[-1].end_lineno, added)
+        lines.insert(_end(after[-1]), added)
     elif own:
         lines.insert(own[0].lineno - 1, added)
     else:
-        lines.insert(imports[-1].end_lineno, f"\n{added}")
+        lines.insert(_end(imports[-1]), f"\n{added}")
+
+
+def _end(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno

@@ -13,7 +13,7 @@ from pipeline.templates.read_new_pipeline import read_new_pipeline
 
 @dsl.pipeline(name="new-pipeline")
 @parameters_of(read_new_pipeline)
-def new_pipeline(source: str, fingerprint: str):
+def new_pipeline(source: str, fingerprint: str) -> None:
     """Read a table and work on it."""
     read = read_new_pipeline(source=source, fingerprint=fingerprint)
     read.set_display_name("Read table")

@@ -9,7 +9,7 @@ from steps.shipping import ships
 
 @ships("steps.places")
 @dsl.component(base_image=BASE_IMAGE, packages_to_install=pinned("pandas", "pyarrow"))
-def read_new_pipeline(source: str, fingerprint: str, rows: Output[Dataset]):
+def read_new_pipeline(source: str, fingerprint: str, rows: Output[Dataset]) -> None:
     """Read a CSV or a Parquet file, here or in a bucket.
 
     Args:

@@ -19,7 +19,7 @@ def train_new_pipeline(
     max_iter: int = 100,
     learning_rate: float = 0.1,
     seed: int = 0,
-):
+) -> None:
     """Fit a classifier, and join it with the preprocessor into one model that takes raw rows.
 
     Args:

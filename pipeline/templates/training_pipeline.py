@@ -29,7 +29,7 @@ def new_pipeline(
     seed: int,
     champion: str,
     max_class_loss: float,
-):
+) -> None:
     """Train one model on a table, measure it, and promote it if it is better than the one in use.
 
     Args:

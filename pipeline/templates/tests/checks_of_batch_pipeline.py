@@ -2,7 +2,8 @@
 
 
 def test_pipeline_runs_on_a_table(local_run, rows, tmp_path):
-    rows.to_csv(tmp_path / "rows.csv", index=False)
-    done = local_run("--identifier", "x", "--pipeline", "new_pipeline", "--data", str(tmp_path / "rows.csv"))
+    table = tmp_path / "rows.csv"
+    rows.to_csv(table, index=False)
+    done = local_run("--identifier", "x", "--pipeline", "new_pipeline", "--data", str(table))
     assert done.status == 0, done.err
     assert {task["state"] for task in done.record["tasks"]} == {"succeeded"}
