@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from pipeline import RequestError, command_line, started, texts
+from pipeline import ROOT, RequestError, command_line, import_kfp, started, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.engines.vertex import VertexEngine
     from pipeline.runs import Run, State
+    from pipeline.scaffolding import Changes
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 RUN_NAMES = "its id or the beginning of it, latest or previous"
@@ -224,6 +225,47 @@ def deploy(
 
 
 @app.command()
+def new_step(
+    name: Annotated[str, typer.Argument(help="Name of the step, such as keep-recent.")],
+    pipeline: Annotated[str | None, typer.Option(help="Pipeline that it becomes the last task of.")] = None,
+) -> None:
+    """Write a step and its test, which work as they stand."""
+    import_kfp()
+    from pipeline import scaffolding
+
+    _write(scaffolding.new_step(name, pipeline or ""))
+
+
+@app.command()
+def new_pipeline(
+    name: Annotated[str, typer.Argument(help="Name of the pipeline, such as churn.")],
+    form: Annotated[
+        Literal["training", "batch"], typer.Option(help="training ends with a model, batch with a table.")
+    ] = "training",
+) -> None:
+    """Write a pipeline with a step of its own and their tests, and register it for --pipeline."""
+    import_kfp()
+    from pipeline import scaffolding
+
+    _write(scaffolding.new_pipeline(name, form))
+    name = name.replace("-", "_")
+    typer.echo(texts.printable(f"Run it: python run.py --identifier {name.replace('_', '-')} --pipeline {name}"))
+
+
+@app.command()
+def export_components(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write them to.")],
+    steps: Annotated[list[str] | None, typer.Argument(metavar="STEP", help="Names of steps; without any all.")] = None,
+) -> None:
+    """Write each step as a KFP component file, NAME.yaml, that others load without this repository."""
+    import_kfp()
+    from pipeline import exporting
+
+    for file in exporting.export(folder, steps or ()):
+        typer.echo(texts.printable(f"Wrote {file}"))
+
+
+@app.command()
 def benchmark(
     data: Annotated[str, typer.Option(help="One CSV, csv.gz or Parquet file, or sample:ROWS.")] = "sample:92962",
     label: Annotated[str, typer.Option(help="Column that holds the classes.")] = "Cover_Type",
@@ -251,6 +293,18 @@ def benchmark(
         typer.echo(texts.printable(f"Error: {error}"), err=True)
         raise typer.Exit(1) from None
     typer.echo(texts.printable(tables.markdown(found)))
+
+
+def _write(changes: "Changes") -> None:
+    """Write the files of something new, and tell which, and how they are tested."""
+    changed = {path for path in changes.texts if (ROOT / path).exists()}
+    written = changes.write()
+    tests = [path for path in written if "/tests/" in path]
+    for path in written:
+        typer.echo(texts.printable(f"{'Changed' if path in changed else 'Wrote'} {path}"))
+    for note in changes.notes:
+        typer.echo(texts.printable(note))
+    typer.echo(texts.printable(f"Test it: python -m pytest -q {' '.join(tests)}"))
 
 
 def _recorded(run: "Run", watch: "Callable[..., State]", as_json: bool) -> NoReturn:
