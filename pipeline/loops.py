@@ -87,7 +87,7 @@ def producer_of(spec: dict[str, Any], dag: dict[str, Any], task: dict[str, Any])
         return ""
     plan = _plan(spec, component)
     if not plan:
-        return component["executorLabel"].removeprefix("exec-")
+        return str(component["executorLabel"]).removeprefix("exec-")
     put_out = produced["outputParameterKey"]
     of = {key(step["name"], output): step for step in plan["steps"] for output in step["outputs"]["parameters"]}
     return of[put_out]["executor"] if put_out in of else ""

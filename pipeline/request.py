@@ -24,6 +24,7 @@ from pipeline import (
 )
 from pipeline.engines import Engine
 from pipeline.models import FoundModel
+from pipeline.run_folders import LATEST
 from pipeline.runs import Run
 from pipeline.searches import FoundSearch
 from pipeline.settings import Settings
@@ -106,7 +107,7 @@ class Request:
         if not compiler.takes_search(self.definition):
             return None
         self.settings.require("identifier")
-        return searches.find(self.settings, self.from_search or runs.LATEST)
+        return searches.find(self.settings, self.from_search or LATEST)
 
     @cached_property
     def profile(self) -> tuple[str, str]:
