@@ -139,7 +139,7 @@ def run(
     given = {
         option.opts[0]
         for option in context.command.params
-        if context.get_parameter_source(option.name).name == "COMMANDLINE"
+        if (where := context.get_parameter_source(option.name)) and where.name == "COMMANDLINE"
     }
     contradictions.refuse(given, contradictions.situations(settings, given) | {f"deploy {deploy}"})
     if from_search is not None and "--pipeline" not in given:

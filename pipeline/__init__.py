@@ -59,7 +59,7 @@ def started() -> Iterator[None]:
         raise StartedError(words(error)) from error
 
 
-def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
+def command_line(app: Callable[..., int | None], argv: list[str] | None) -> int:
     """Run a command line and return its exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 ended.
 
     This is the one door of errors: each leaves it as a few lines on standard error, without a traceback.
@@ -79,7 +79,7 @@ def command_line(app: Callable[..., None], argv: list[str] | None) -> int:
     return ending.leave(status)
 
 
-def _status(app: Callable[..., None], argv: list[str] | None) -> tuple[int, str]:
+def _status(app: Callable[..., int | None], argv: list[str] | None) -> tuple[int, str]:
     """Run a command line; return its exit status, and what is to be told of an error."""
     from typer import Abort, TyperException
 

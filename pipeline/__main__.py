@@ -17,6 +17,7 @@ from pipeline import RequestError, command_line, started, texts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.engines.vertex import VertexEngine
     from pipeline.runs import Run, State
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -220,7 +221,7 @@ def benchmark(
     prediction: Annotated[bool, typer.Option("--prediction", help="Measure batch prediction, too.")] = False,
 ) -> None:
     """Measure the local engine beside a plain script that does the same work."""
-    from pipeline.benchmark import command, tables
+    from pipeline.benchmark import command, measuring, tables
 
     if serving and (stock or prediction or rows is not None):
         raise RequestError("--serving takes the data as it is, and no --rows, --stock or --prediction.")
@@ -231,7 +232,7 @@ def benchmark(
             typer.echo(texts.printable(of_server.markdown(of_server.benchmark_serving(data, label, runs))))
             return
         found = command.benchmark(data, label, rows, runs, stock, prediction)
-    except command.ContestantFailed as error:
+    except measuring.ContestantFailed as error:
         typer.echo(texts.printable(f"Error: {error}"), err=True)
         raise typer.Exit(1) from None
     typer.echo(texts.printable(tables.markdown(found)))
@@ -250,14 +251,14 @@ def _recorded(run: "Run", watch: "Callable[..., State]", as_json: bool) -> NoRet
     raise typer.Exit(run.exit_status)
 
 
-def _load(identifier: str, name: str):
+def _load(identifier: str, name: str) -> "Run":
     from pipeline.runs import load
     from pipeline.settings import settle
 
     return load(identifier, name, settle(identifier=identifier).runs_dir)
 
 
-def _vertex(job: str, project: str | None, region: str | None, timeout: float | None = None):
+def _vertex(job: str, project: str | None, region: str | None, timeout: float | None = None) -> "VertexEngine":
     from pipeline.engines.vertex import VertexEngine
     from pipeline.settings import settle
 

@@ -8,7 +8,7 @@ from steps.take_champion import take_champion
 
 
 @dsl.pipeline(name="covertype-champion", display_name="Forest cover champion")
-def champion(champion: str):
+def champion(champion: str) -> None:
     """Take the champion of the identifier.
 
     Args:

@@ -84,7 +84,8 @@ class Description:
         Benchmarks of 92,962 and 581,012 rows of 13 columns took 531 and 760 MB: 36 bytes a value beside what the
         processes take by themselves.
         """
-        return 500_000_000 + 36 * self.schema.rows * len(self.schema.kept)
+        n_values = self.schema.rows * len(self.schema.kept) if self.schema else 0
+        return 500_000_000 + 36 * n_values
 
 
 def describe(source: Source, parameters: dict[str, Any]) -> Description:
@@ -100,15 +101,16 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
         return Description(reason="the data is not on this machine; prepare-data describes and checks it")
     if "label" not in parameters:
         return Description(reason="the pipeline has no label")
+    from steps.cells import NA_VALUES
     from steps.tables.comparing import hold_to
-    from steps.tables.csv_files import NA_VALUES, ReadOptions
     from steps.tables.describing import describe as described
     from steps.tables.files import damage_told
+    from steps.tables.options import ReadOptions
     from steps.tables.reading import open_table
     from steps.tables.roles import Roles
 
-    roles = {name: parameters.get(name) or "" for name in ("label", "weight", "split_by", "group_by")}
-    lists = {name: tuple(parameters.get(name) or ()) for name in ("drop", "keep")}
+    roles: dict[str, Any] = {name: parameters.get(name) or "" for name in ("label", "weight", "split_by", "group_by")}
+    lists: dict[str, Any] = {name: tuple(parameters.get(name) or ()) for name in ("drop", "keep")}
     header, names = parameters.get("header") or "", tuple(parameters.get("names") or ())
     options = ReadOptions(roles["label"], header, names, tuple(parameters.get("na_values", NA_VALUES)))
     with TemporaryDirectory() as folder:
@@ -220,7 +222,7 @@ def _star_names(source: str) -> set[str]:
     """Return the names that a source imports by a star, as KFP's own first lines do."""
     names: set[str] = set()
     for node in ast.parse(source).body:
-        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+        if isinstance(node, ast.ImportFrom) and node.module and any(alias.name == "*" for alias in node.names):
             module = importlib.import_module(node.module)
             names |= {*getattr(module, "__all__", (name for name in vars(module) if not name.startswith("_")))}
     return names

@@ -88,7 +88,7 @@ def schedule(request: Request, engine: Engine) -> int:
 
 def unschedule(request: Request, engine: Engine) -> int:
     """Remove the schedules of a pipeline."""
-    identifier = request.settings.identifier
+    identifier = request.settings.required("identifier")
     removed = engine.unschedule(identifier, request.pipeline)
     console.show(f"Removed {removed} schedule{'s' if removed != 1 else ''} of {identifier} for {request.pipeline}.")
     return 0
@@ -113,9 +113,9 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     else:
         described = checking.describe(request.source, of_table)
     checks = checking.of_spec(spec, request.parameters, described)
-    place = draft.parameters.get("champion")
-    if place and described.schema and not storage.is_object(place):
-        checks.append(checking.make("champion", lambda: _champion(place, described.schema)))
+    place, schema = draft.parameters.get("champion"), described.schema
+    if place and schema and not storage.is_object(place):
+        checks.append(checking.make("champion", lambda: _champion(place, schema)))
     checks += engine.checks(spec, draft, request.source, described)
     if request.settings.chosen_engine()[0] != "local":
         from pipeline import wheelhouse

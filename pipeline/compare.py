@@ -74,7 +74,8 @@ def _code(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[str]]
     sources = [graph.steps(spec) for spec in (first, second)]
     steps_of_diff: dict[tuple[str, ...], list[str]] = {}
     for step, pair in _differing(*sources).items():
-        lines = difflib.unified_diff(*((source or "").splitlines() for source in pair), n=1, lineterm="")
+        one, other = ((source or "").splitlines() for source in pair)
+        lines = difflib.unified_diff(one, other, n=1, lineterm="")
         changes = tuple(line for line in lines if not line.startswith(("--- ", "+++ ", "@@ ")))
         steps_of_diff.setdefault(changes, []).append(step)  # a function that steps share differs in all of them
     return {", ".join(steps): [*changes] for changes, steps in steps_of_diff.items()}
@@ -99,9 +100,10 @@ def _chance(first: Run, second: Run, judged: str) -> str:
     for run in (first, second):
         if run.metrics is None:
             return f"not known: {run.run_id} has no figures, it is {run.status}."
-    if {*JUDGED} <= {*first.metrics} | {*second.metrics}:
+    metrics = [run.metrics or {} for run in (first, second)]
+    if {*JUDGED} <= {*metrics[0]} | {*metrics[1]}:
         return "not known: one model tells classes, the other estimates a quantity."
-    have = [judged in run.metrics for run in (first, second)]
+    have = [judged in figures for figures in metrics]
     if not all(have):
         return f"not known: {(first, second)[have.index(False)].run_id} has none." if any(have) else ""
     try:

@@ -238,11 +238,11 @@ def _list(text: str, item: type | None) -> list[Any]:
         value = _convert(text, of_items, None)
         return [_checked(value) if of_items == ParameterType.NUMBER_INTEGER else value]
     try:
-        values = _json(text)
+        values: list[Any] = _json(text)
     except ValueError:
         raise WrongValue(f"expected a JSON list, not {shortened(text)}.") from None
     wrong = [value for value in values if item and type(value) is not item and (item, type(value)) != (float, int)]
-    if wrong:
+    if item and wrong:
         expected = "text in quotes" if item is str else CONVERSIONS[of_items][0] if item in OF_ITEMS else item.__name__
         raise WrongValue(f"expected a list whose items are each {expected}, not {shortened(wrong[0])}.")
     return values

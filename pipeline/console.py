@@ -130,8 +130,8 @@ class LiveTable(Lines):
             ended = [task for task in of_node if task.state in ("succeeded", "cancelled")]
             if folded and len(ended) > 1:
                 of_node = [task for task in of_node if task not in ended]
-                seconds = sum(task.seconds or 0 for task in ended)
-                table.add_row(node.name, f"{len(ended)} items", _state(ended[-1].state), f"{seconds:.1f}")
+                total = sum(task.seconds or 0 for task in ended)
+                table.add_row(node.name, f"{len(ended)} items", _state(ended[-1].state), f"{total:.1f}")
             for task in of_node:
                 seconds = task.seconds
                 if seconds is None and id(task) in self._since and task.state == "running":
@@ -297,8 +297,8 @@ def show_result(run: Run) -> None:
         result_console.print(f"drift: {run.predicted.drift or 'not measured'}")
     if run.used:
         result_console.print(_used(run.used))
-    places = {"report": run.report, "model": run.model_file, "rows": run.predicted and run.predicted.file}
-    show_places(places | {"run": run.folder, "job": run.url})
+    rows = run.predicted.file if run.predicted else None
+    show_places({"report": run.report, "model": run.model_file, "rows": rows, "run": run.folder, "job": run.url})
 
 
 def _leaderboard(candidates: list[runs.Candidate]) -> Table:
@@ -474,8 +474,8 @@ def show_history(found: list[Run], damaged: list[str]) -> None:
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
         engine, source, changes = _brief(run.engine, 20), _brief(run.data.source, 80), _brief(changes, MAX_LENGTH)
         costing = [costs[place]] if cost else []
-        texts = (run.run_id, engine, _state(run.status), seconds, *costing, source, changes, *figures)
-        table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts))
+        before, after = (run.run_id, engine), (seconds, *costing, source, changes, *figures)
+        table.add_row(*map(Text, before), _state(run.status), *map(Text, after))
     _show_table(table, 250)
     for run in found:
         if run.status == "lost":
@@ -494,10 +494,10 @@ def show_comparison(first: Run, second: Run, found: Comparison) -> None:
     table = Table("", first.run_id, second.run_id, "difference", box=None, padding=(0, 3, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
-    runs_of = [("state", *(_state(run.status) for run in (first, second)))]
-    runs_of += [("seconds", *("" if run.seconds is None else f"{run.seconds:.1f}" for run in (first, second)))]
-    for name, *pair in (*runs_of, *((name, *map(_text, pair)) for name, pair in found.asked.items())):
-        table.add_row(_text(name), *pair, "")
+    table.add_row("state", *(_state(run.status) for run in (first, second)), "")
+    table.add_row("seconds", *("" if run.seconds is None else f"{run.seconds:.1f}" for run in (first, second)), "")
+    for name, pair in found.asked.items():
+        table.add_row(_text(name), *map(_text, pair), "")
     for name, (one, other) in found.data.items():
         table.add_row(f"data {name}", _text(one), _text(other), "" if one == other else "other")
     table.add_section()

@@ -53,7 +53,7 @@ def to_cloud_run(settings: Settings, found: FoundModel, file: Path) -> tuple[Pat
         files.write(file, text)
     except OSError as error:
         raise RequestError(f"Cannot write {file}: {error.strerror}. Name another file.") from None
-    options = ("--region", settings.region, "--project", settings.project)
+    options = ("--region", settings.required("region"), "--project", settings.required("project"))
     return file, shlex.join(["gcloud", "run", "services", "replace", str(file), *options])
 
 
@@ -89,7 +89,7 @@ def service(settings: Settings, sha256: str, place: str, facts: dict[str, Any]) 
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
         "metadata": {
-            "name": settings.identifier.rstrip("-"),
+            "name": settings.required("identifier").rstrip("-"),
             "labels": labels | {"cloud.googleapis.com/location": settings.region},
             "annotations": {"run.googleapis.com/description": f"Predicts {facts['label']}; run {facts.get('run', '')}"},
         },

@@ -61,7 +61,9 @@ def read(path: Path, model: type[T]) -> T:
         Damaged: it is missing, no regular file, no JSON, nested too deeply, or holds something else.
     """
     try:
-        return _adapter(model).validate_json(content(path))
+        kind: Any = model  # mypy does not know that a type can be hashed
+        found: T = _adapter(kind).validate_json(content(path))
+        return found
     except ValidationError as error:
         raise _damaged(error) from None
 

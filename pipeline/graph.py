@@ -137,7 +137,7 @@ def load(spec: Path) -> dict[str, Any]:
         RequestError: the file is missing or damaged.
     """
     try:
-        loaded = parsed(files.text(spec))
+        loaded: dict[str, Any] = parsed(files.text(spec))
         check(loaded)
     except files.Damaged as error:
         raise RequestError(f"The spec {spec} cannot be read: {error}. It is missing or damaged.") from None
@@ -251,7 +251,7 @@ def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Iterator
         items = [key for key, value in inputs.items() if "-loop-item" in value.get("componentInputParameter", "")]
         display_name = task.get("taskInfo", {}).get("name", name)
         label = component["executorLabel"]
-        machine = limits(executors.get(label, {}).get("container", {}).get("resources", {}))
+        machine: dict[str, Any] = limits(executors.get(label, {}).get("container", {}).get("resources", {}))
         retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
         node = Node(
             name,
@@ -355,7 +355,7 @@ def sources(container: dict[str, Any]) -> dict[str, str]:
 
 def function(container: dict[str, Any]) -> str:
     """Return the name of the function that a lightweight component executes."""
-    return container["args"][container["args"].index(FUNCTION_FLAG) + 1]
+    return str(container["args"][container["args"].index(FUNCTION_FLAG) + 1])
 
 
 @dataclass(frozen=True)

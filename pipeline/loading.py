@@ -80,7 +80,10 @@ def _module(pipeline: str, path: Path) -> ModuleType:
         raise RequestError(f"--pipeline {pipeline}: the file {path} cannot be read: {_why(path, error)}.") from None
     # a name that no other module has, so that a file may be called as it likes
     name = f"{re.sub(r'[^a-zA-Z0-9_]', '_', path.stem)}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    module = module_from_spec(spec_from_file_location(name, path))
+    spec = spec_from_file_location(name, path)
+    if spec is None:
+        raise RequestError(f"--pipeline {pipeline}: {path} is no file of Python.")
+    module = module_from_spec(spec)
     if path.parent not in OWN_FOLDERS:
         OWN_FOLDERS.append(path.parent)
     sys.modules[name] = module

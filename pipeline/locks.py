@@ -9,7 +9,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # not a POSIX system: nothing is locked, and everything is taken to be held
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 def take(path: Path) -> int | None:

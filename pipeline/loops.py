@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import graph
 from pipeline.arguments import with_defaults
+from pipeline.fusing.plans import Plan
 from pipeline.fusing.running import key
 from steps.searching.rungs import n_next
 
@@ -73,7 +74,7 @@ def _steps(
         yield step["executor"], {name: values.get(source["outer"]) for name, source in taken if "outer" in source}
 
 
-def _plan(spec: dict[str, Any], component: dict[str, Any]) -> Any:
+def _plan(spec: dict[str, Any], component: dict[str, Any]) -> Plan | None:
     return graph.plan_of(spec["deploymentSpec"]["executors"][component["executorLabel"]].get("container", {}))
 
 
@@ -87,7 +88,7 @@ def producer_of(spec: dict[str, Any], dag: dict[str, Any], task: dict[str, Any])
         return ""
     plan = _plan(spec, component)
     if not plan:
-        return component["executorLabel"].removeprefix("exec-")
+        return str(component["executorLabel"]).removeprefix("exec-")
     put_out = produced["outputParameterKey"]
     of = {key(step["name"], output): step for step in plan["steps"] for output in step["outputs"]["parameters"]}
     return of[put_out]["executor"] if put_out in of else ""

@@ -31,7 +31,7 @@ def champion_place(settings: Settings) -> str:
     """Return the path or address of an identifier's champion.json, where the chosen engine keeps it."""
     if settings.chosen_engine()[0] == "vertex":
         return f"gs://{settings.bucket}/{settings.identifier}/{champions.FILE}"
-    return str(Path(settings.runs_dir, settings.identifier, champions.FILE).absolute())
+    return str(Path(settings.runs_dir, settings.required("identifier"), champions.FILE).absolute())
 
 
 def find(settings: Settings, name: str = CHAMPION) -> FoundModel:
@@ -58,9 +58,9 @@ def find(settings: Settings, name: str = CHAMPION) -> FoundModel:
         folder = name.rstrip("/").removesuffix(f"/{MODEL}") if name != MODEL else "."
         return FoundModel(folder, sha256_of(folder), folder)
     if name in NEWEST:
-        found, _ = history.of(settings.runs_dir, settings.identifier)
+        found, _ = history.of(settings.runs_dir, settings.required("identifier"))
         name = next((run.run_id for run in _training(found)[NEWEST[name] :]), name)
-    return of_run(runs.load(settings.identifier, name, settings.runs_dir))
+    return of_run(runs.load(settings.required("identifier"), name, settings.runs_dir))
 
 
 def _training(found: list[Run]) -> list[Run]:
@@ -98,7 +98,8 @@ def sha256_of(folder: str) -> str:
                 raise RequestError(f"{folder} is no folder of a model: {error}") from None
             folder = here
         try:
-            return read_facts(folder)["sha256"]
+            sha256: str = read_facts(folder)["sha256"]
+            return sha256
         except ValueError as error:
             raise RequestError(str(error)) from None
 

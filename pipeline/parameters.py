@@ -80,7 +80,7 @@ def parameters_of(*steps: BaseComponent) -> Callable[[Function], Function]:
             for name, parameter in signature.parameters.items()
         ]
         try:
-            function.__signature__ = signature.replace(parameters=parameters)
+            function.__dict__["__signature__"] = signature.replace(parameters=parameters)
         except ValueError:
             required = ", ".join(parameter.name for parameter in parameters if parameter.default is parameter.empty)
             raise ValueError(f"{function.__name__}: parameters without a default come first: {required}.") from None
@@ -103,7 +103,7 @@ def _with_arguments(doc: str, described: dict[str, str]) -> str:
     if not described:
         return doc
     head, section, rest = doc.partition("Args:\n")
-    indent = re.match(" *", rest)[0] if section else "    "
+    indent = rest[: len(rest) - len(rest.lstrip(" "))] if section else "    "
     text = "\n".join(f"{indent}{name}: {description}" for name, description in described.items())
     if section:
         return f"{head}{section}{text}\n{rest}"

@@ -36,7 +36,7 @@ def prediction(
     header: str,
     names: List[str],
     na_values: List[str],
-):
+) -> None:
     """Predict the rows of a table by a trained model, and tell how far they lie from those that it was trained on."""
     read = read_rows(
         source=source,

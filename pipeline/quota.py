@@ -46,7 +46,9 @@ def _of_dag(
     parallelism: int | None,
     known: dict[str, Any],
 ) -> Need:
-    tasks, depths, levels = dag.get("tasks", {}), {}, {}
+    tasks = dag.get("tasks", {})
+    depths: dict[str, int] = {}
+    levels: dict[int, Need] = {}
 
     def depth(name: str) -> int:
         if name not in depths:
@@ -77,8 +79,8 @@ def _of_task(
     if not {"parameterIterator", "artifactIterator"} & task.keys():
         return inner
     number = n_items(spec, dag, task, known, found)
-    limit = int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)) or math.inf
-    count = min(1 if number is None else number, limit, parallelism or math.inf)
+    limits = [int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)), parallelism]
+    count = min([1 if number is None else number, *(limit for limit in limits if limit)])
     loops = (name,) if number is None else ()
     return Need(inner.least * count, inner.most * count, inner.loops + loops)
 

@@ -47,7 +47,7 @@ def refit(
     licence: str,
     label: str = "Cover_Type",
     from_search: str = "",
-):
+) -> None:
     """Fit the members that a search has found on the rows of a table, and join them into one model.
 
     Args:

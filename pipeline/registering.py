@@ -52,8 +52,9 @@ class Registration:
         """Return the registration that the settings name, for the checkout as it is."""
         git = runs.git_state()
         commit = f"{git.commit or 'unknown'}{'-dirty' if git.dirty else ''}"
-        places = settings.identifier, settings.project, settings.region, settings.address_of_vertex
-        return cls(*places, settings.image_of_vertex, commit, deploys)
+        identifier, project, region = (settings.required(name) for name in ("identifier", "project", "region"))
+        api, image = settings.address_of_vertex, settings.image_of_vertex
+        return cls(identifier, project, region, api, image, commit, deploys)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -52,7 +52,9 @@ def prepare(run: Run, title: str) -> Replay:
     now = datetime.now(UTC)
     name = re.sub(r"[^A-Za-z0-9_.]+", "-", task.title)[:80].strip("-")
     folder = run.folder.parent.parent / ".replays" / run.identifier / f"{now:%Y%m%dT%H%M%S%f}-{name}"
-    artifacts = {name: given.artifacts for name, given in inputs.artifacts.items()}
+    artifacts: dict[str, list[dict[str, Any]]] = {
+        name: [{**artifact} for artifact in given.artifacts] for name, given in inputs.artifacts.items()
+    }
     for name, listed in artifacts.items():
         for place, artifact in enumerate(listed):
             try:
@@ -113,7 +115,8 @@ def outputs(replay: Replay) -> dict[str, Any]:
         return {}
     there = json.loads(file.read_text("utf-8"))
     artifacts = {name: given["artifacts"][0]["uri"] for name, given in there.get("artifacts", {}).items()}
-    return there.get("parameterValues", {}) | artifacts
+    parameters: dict[str, Any] = there.get("parameterValues", {})
+    return parameters | artifacts
 
 
 class _Inputs(BaseModel):
@@ -206,5 +209,6 @@ def _own(error: BaseException, work: worker.Work) -> Any:
         if trace.tb_frame.f_code.co_filename in own_files:
             last = trace
         trace = trace.tb_next
-    last.tb_next = None
+    if last:
+        last.tb_next = None
     return error.__traceback__

@@ -102,8 +102,7 @@ class Request:
         """What a search has found, where the pipeline takes that."""
         if not compiler.takes_search(self.definition):
             return None
-        self.settings.require("identifier")
-        return searches.find(self.settings, self.from_search or runs.LATEST)
+        return searches.find(self.settings, self.from_search or "latest")
 
     @cached_property
     def profile(self) -> tuple[str, str]:
@@ -118,7 +117,7 @@ class Request:
         champion = models.champion_place(self.settings) if self.settings.identifier else ""
         values = self.given | self._of_flags(source=self.source.uri, fingerprint=fingerprint, champion=champion)
         if name := values.get("schema_from"):
-            former = runs.load(self.settings.identifier, name, self.settings.runs_dir)
+            former = runs.load(self.settings.required("identifier"), name, self.settings.runs_dir)
             values["schema_from"] = results.schema_of(former)
         return values | self._of_model() | self._of_search() | self._of_loops(self.compile)
 
@@ -157,7 +156,7 @@ class Request:
         """Return the record of a new run with these parameters, which leaves nothing behind until it begins."""
         return runs.new(
             self.settings.runs_dir,
-            identifier=self.settings.identifier,
+            identifier=self.settings.required("identifier"),
             pipeline=self.pipeline,
             engine=self.settings.chosen_engine()[0],
             profile=self.profile[0],

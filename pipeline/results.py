@@ -143,7 +143,7 @@ def _fits(output: Artifact, expected: Expected) -> bool:
     return storage.is_object(output.uri) or Path(output.uri, inside).is_file()
 
 
-def _is(value: object, kind: type) -> bool:
+def _is(value: Any, kind: type) -> bool:
     if kind is int:  # a service has one kind of number
         return type(value) in (int, float) and float(value).is_integer()
     return isinstance(value, kind)
@@ -315,7 +315,7 @@ def own(run: Run) -> dict[str, Any]:
 
 def of_classes(run: Run) -> dict[str, tuple[Any, ...]]:
     """Return the rows, precision, recall and F1 of each class; none where the run has not all of them as numbers."""
-    columns = [(run.metrics or {}).get(name) for name in OF_CLASSES]
+    columns: list[Any] = [(run.metrics or {}).get(name) for name in OF_CLASSES]
     if not all(isinstance(column, dict) and column.keys() == columns[0].keys() for column in columns):
         return {}
     if not all(is_number(value) for column in columns for value in column.values()):

@@ -55,7 +55,7 @@ def search(
     max_class_loss: float,
     licence: str,
     label: str = "Cover_Type",
-):
+) -> None:
     """Try learners and their parameters on validation rows, and join the best into one model.
 
     Args:

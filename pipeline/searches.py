@@ -38,14 +38,15 @@ def find(settings: Settings, name: str) -> FoundSearch:
     Raises:
         RequestError: there is no such search, or it has found nothing.
     """
+    identifier = settings.required("identifier")
     if name not in NEWEST:
-        return of_run(runs.load(settings.identifier, name, settings.runs_dir))
-    found = [run for run in history.of(settings.runs_dir, settings.identifier)[0] if _is_search(run)]
+        return of_run(runs.load(identifier, name, settings.runs_dir))
+    found = [run for run in history.of(settings.runs_dir, identifier)[0] if _is_search(run)]
     if len(found) <= NEWEST[name]:
         has = "one search" if found else "no search"
         raise RequestError(
-            f"--from-search {name}: {settings.identifier} has {has} that came to a choice. "
-            f"Search: python run.py --identifier {settings.identifier} --pipeline search"
+            f"--from-search {name}: {identifier} has {has} that came to a choice. "
+            f"Search: python run.py --identifier {identifier} --pipeline search"
         )
     return of_run(found[NEWEST[name]])
 

@@ -89,5 +89,5 @@ def _bound(port: int) -> socket.socket:
         why = {
             errno.EADDRINUSE: "another program listens on it",
             errno.EACCES: "only the machine's owner may use it",
-        }.get(error.errno, os.strerror(error.errno or 0))
+        }.get(error.errno or 0, os.strerror(error.errno or 0))
         raise RequestError(f"--port {port}: {why}. Name another, or 0 for any that is free.") from None

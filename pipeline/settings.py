@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     data: Annotated[str, AfterValidator(_some_text)] = "sample"
     label: Annotated[str, AfterValidator(_some_text), AfterValidator(_unexpanded)] = "Cover_Type"
     engine: Literal["local", "vertex"] | None = None
-    profile: Literal["auto", *PROFILES] = "auto"
+    profile: Literal["auto", *PROFILES] = "auto"  # type: ignore[valid-type]
     project: Annotated[str, AfterValidator(_name)] | None = _google("PROJECT")
     region: Annotated[str, AfterValidator(_name)] | None = _google("REGION")
     bucket: Annotated[str, AfterValidator(_bucket)] | None = None
@@ -208,6 +208,16 @@ class Settings(BaseSettings):
         endpoint = self.api_endpoint or f"{self.region}-aiplatform.googleapis.com"
         return endpoint if "://" in endpoint else f"https://{endpoint}"
 
+    def required(self, name: str) -> str:
+        """Return a text among the settings that must be there.
+
+        Raises:
+            RequestError: it is not.
+        """
+        self.require(name)
+        value: str = getattr(self, name)
+        return value
+
     def require(self, *names: str) -> None:
         """Check that settings are there.
 
@@ -220,9 +230,14 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **sources: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, sources["env_settings"], InitSettingsSource(settings_cls, _of_file())
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _of_file())
 
 
 def _of_file() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from pipeline import RequestError, files, storage
 from pipeline.answers import answers_told
@@ -84,7 +84,7 @@ def upload(source: Source, bucket: str) -> tuple[Source, int]:
     if not source.files:
         return source, 0
     paths = [*map(str, source.files)]
-    if fingerprints.of_files(paths, source.folder and str(source.folder)) != source.fingerprint:
+    if fingerprints.of_files(paths, str(source.folder) if source.folder else None) != source.fingerprint:
         raise RequestError(f"--data {source.name} was replaced between the look at it and its upload. Run again.")
     names = [path.relative_to(source.folder).as_posix() if source.folder else path.name for path in source.files]
     folder = f"gs://{bucket}/data/{source.fingerprint}"
@@ -340,7 +340,7 @@ def _anonymous() -> Any:
 
 
 def _of_files(name: str, uri: str, paths: tuple[Path, ...], description: str, folder: Path | None = None) -> Source:
-    mark = fingerprints.of_files([*map(str, paths)], folder and str(folder))
+    mark = fingerprints.of_files([*map(str, paths)], str(folder) if folder else None)
     return Source(name, uri, mark, sum(path.stat().st_size for path in paths), description, paths, folder)
 
 
@@ -377,7 +377,7 @@ def _check_label(label: str | None, columns: list[str], data: str) -> None:
     )
 
 
-def _columns(name: str, file: BinaryIO, options: ReadOptions) -> list[str]:
+def _columns(name: str, file: IO[bytes], options: ReadOptions) -> list[str]:
     """Return the names of a table's columns, having read its beginning."""
     from steps.tables.reading import table_head
 

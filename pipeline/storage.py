@@ -32,7 +32,8 @@ def _retry() -> "Retry":
     """Return for how long to try again what has not come: not two minutes, as the SDK does in silence."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(15)
+    retry: Retry = DEFAULT_RETRY.with_timeout(15)
+    return retry
 
 
 def is_object(uri: str) -> bool:

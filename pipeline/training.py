@@ -56,7 +56,7 @@ def training(
     max_class_loss: float,
     licence: str,
     label: str = "Cover_Type",
-):
+) -> None:
     """Train one classifier per class against the rest and combine them into one model of all classes.
 
     Args:

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,11 +26,11 @@ STEP_BY_STEP = 10  # wheels that are sent between two lines of what is done
 def checks(settings: Settings, spec: dict[str, Any]) -> list[Check]:
     """Check that the index answers, and that the wheels are in the bucket or can be collected; collect none."""
     made = {
-        "git": any(_of_git(container) for container in graph.containers(spec).values()) and _git,
-        "index": settings.index_url and _index,
-        "wheels": settings.packages == "bucket" and _checked,
+        "git": (any(_of_git(container) for container in graph.containers(spec).values()), _git),
+        "index": (settings.index_url, _index),
+        "wheels": (settings.packages == "bucket", _checked),
     }
-    return [make(name, lambda check=check: check(settings, spec)) for name, check in made.items() if check]
+    return [make(name, partial(check, settings, spec)) for name, (is_asked, check) in made.items() if is_asked]
 
 
 def placed(settings: Settings, spec: dict[str, Any], tell: Callable[[str], None]) -> None:
@@ -49,7 +49,7 @@ def placed(settings: Settings, spec: dict[str, Any], tell: Callable[[str], None]
     service = Service(settings)
     with service.told("the packages were not brought into the bucket"):
         for each in wheels_of(spec, root(settings)):
-            there = service.retried("look for the wheels", lambda each=each: _whole(each.place))
+            there = service.retried("look for the wheels", partial(_whole, each.place))
             if there is None:
                 with TemporaryDirectory() as folder:
                     pins = _all_pins(each, settings.index_url)
@@ -80,8 +80,8 @@ def _git(_: Settings, spec: dict[str, Any]) -> str:
 def _index(settings: Settings, spec: dict[str, Any]) -> str:
     """Say whether the index answers from here for a package of the steps; from the tasks it may be another matter."""
     named = sorted(each for container in graph.containers(spec).values() for each in graph.packages(container))
-    package = re.sub(r"[-_.]+", "-", re.match(r"[\w.-]*", named[0])[0] if named else "kfp").lower()
-    url = settings.index_url.rstrip("/")
+    package = re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", named[0])[0] if named else "kfp").lower()
+    url = settings.required("index_url").rstrip("/")
     try:
         requests.get(f"{url}/{package}/", timeout=10).raise_for_status()
     except (requests.RequestException, ValueError) as error:
@@ -100,7 +100,7 @@ def _checked(settings: Settings, spec: dict[str, Any]) -> str:
     told = []
     for each in wheels:
         try:
-            there = Service(settings).retried("look for the wheels", lambda each=each: _whole(each.place))
+            there = Service(settings).retried("look for the wheels", partial(_whole, each.place))
         except Exception as error:
             raise NotChecked(f"the bucket cannot be asked: {first_line(error)}") from None
         try:
@@ -196,7 +196,7 @@ def _sent(service: Service, folder: Path, place: str, wheels: dict[str, int], te
     for number, name in enumerate([*wheels, WHOLE], start=1):
         service.retried(
             "upload the wheels",
-            lambda name=name: storage.put(folder / name, f"{place}/{name}"),
+            partial(storage.put, folder / name, f"{place}/{name}"),
             limit=float("inf"),
         )
         if number % STEP_BY_STEP == 0:

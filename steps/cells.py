@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from datetime import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,20 +210,20 @@ def _seconds(value: object) -> float:
         seconds = time_of(value)
         return seconds if seconds == seconds else pd.to_timedelta(value, errors="coerce").total_seconds()
     if hasattr(value, "total_seconds"):
-        return value.total_seconds()
+        return float(value.total_seconds())
     if isinstance(value, time):
         return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
     return math.nan
 
 
-def _float(value: object) -> float:
+def _float(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
 
 
-def category_of(value: object) -> object:
+def category_of(value: object) -> str | None:
     """Return the one text of a category, however a batch was read: "5", 5 and 5.0 are one; None for a missing value."""
     if isinstance(value, bool):
         return str(value)

@@ -16,7 +16,7 @@ from typing import Any
 try:
     import fcntl
 except ImportError:  # not a POSIX system: the file is written whole, and two at once are not told
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 FILE = "champion.json"
 RUN_ID = re.compile(r"(\d{8})[Tt](\d{6}-[0-9a-f]{4})$")

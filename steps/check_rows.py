@@ -12,7 +12,7 @@ from steps.shipping import ships
     base_image=BASE_IMAGE,
     packages_to_install=pinned("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub", "xgboost-cpu"),
 )
-def check_rows(rows: Input[Dataset], used_model: Input[Model], notes: Output[Artifact]):
+def check_rows(rows: Input[Dataset], used_model: Input[Model], notes: Output[Artifact]) -> None:
     """Check that rows have the columns that a model takes, of its kinds; missing ones and other kinds are refused.
 
     New columns and categories, values that cannot be read, and numbers and dates outside of those in training hinder no

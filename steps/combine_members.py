@@ -22,7 +22,7 @@ def combine_members(
     preprocessor: Input[Artifact],
     train: Input[Dataset],
     model: Output[Model],
-):
+) -> None:
     """Join the members and the preprocessor into one classifier of all classes that takes raw rows.
 
     It loads wherever scikit-learn, skrub and pandas are installed, and xgboost-cpu if a member is of it: its metadata
@@ -48,8 +48,8 @@ def combine_members(
 
     from steps.weighted_vote import WeightedVote
 
-    with open(chosen.path, encoding="utf-8") as file:
-        decided = json.load(file)
+    with open(chosen.path, encoding="utf-8") as text:
+        decided = json.load(text)
     label = train.metadata["label"]
     classes = classes_of(pd.read_parquet(train.path, columns=[label])[label])
     weights = {member["name"]: member["weight"] for member in decided["members"]}

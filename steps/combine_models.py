@@ -30,7 +30,7 @@ def combine_models(
     preprocessor: Input[Artifact],
     train: Input[Dataset],
     model: Output[Model],
-):
+) -> None:
     """Join the class models and the preprocessor into one model of all classes, or of a quantity, that takes raw rows.
 
     It is made of scikit-learn's, skrub's and pandas' own classes and functions, so it loads wherever these are
@@ -61,11 +61,11 @@ def combine_models(
         classes, predictor = [], join(parts, labels)
     else:
         from steps.forest import ALL_CLASSES, vote_of
-        from steps.one_vs_rest import join
+        from steps.one_vs_rest import join as join_classes
 
         classes = classes_of(labels)
         forests = [part for part in parts if part.class_code_ == ALL_CLASSES]
-        predictor = join([part for part in parts if part not in forests], classes)
+        predictor = join_classes([part for part in parts if part not in forests], classes)
         for forest in forests:
             predictor = vote_of(predictor, forest, labels.value_counts(normalize=True)[classes].to_numpy())
 

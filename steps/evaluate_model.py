@@ -50,25 +50,24 @@ def evaluate_model(
     import joblib
     import pandas as pd
 
-    is_quantity = test.metadata.get("task") == "regression"
-    if is_quantity:
-        from steps.evaluation.quantities import evaluate
-        from steps.evaluation.quantities_page import evaluation_page, table_facts
-    else:
-        from steps.evaluation.measures import evaluate
-        from steps.evaluation.page import evaluation_page, table_facts
+    from steps.evaluation import measures, page, quantities, quantities_page
 
     label, weight = test.metadata["label"], test.metadata.get("weight")
     frame = pd.read_parquet(test.path)
-    X = frame.drop(columns=[label, weight] if weight else label)
+    X, y = frame.drop(columns=[label, weight] if weight else label), frame[label].to_numpy()
     pipeline = joblib.load(Path(model.path, "model.joblib"))
-    evaluation = evaluate(pipeline, X, frame[label].to_numpy())
 
+    evaluation: measures.Evaluation | quantities.QuantityEvaluation
+    if test.metadata.get("task") == "regression":
+        evaluation = quantities.evaluate(pipeline, X, y)
+        text = quantities_page.evaluation_page(evaluation, quantities_page.table_facts(test.metadata))
+    else:
+        evaluation = measures.evaluate(pipeline, X, y)
+        text = page.evaluation_page(evaluation, page.table_facts(test.metadata))
+        confusion.log_confusion_matrix(evaluation.names, evaluation.confusion.tolist())
     for name, value in evaluation.metrics():
         metrics.log_metric(name, value)
-    if not is_quantity:
-        confusion.log_confusion_matrix(evaluation.names, evaluation.confusion.tolist())
     evaluation.predictions().to_parquet(predictions.path)
     predictions.metadata["sha256"] = sha256_of(predictions.path)
-    Path(report.path).write_text(evaluation_page(evaluation, table_facts(test.metadata)), encoding="utf-8")
+    Path(report.path).write_text(text, encoding="utf-8")
     return evaluation.score

@@ -42,7 +42,8 @@ def _kind(field: pa.Field) -> str:
 
 def _noted(field: pa.Field) -> dict[str, str]:
     zone = {"zone": field.type.tz} if pa.types.is_timestamp(field.type) and field.type.tz else {}
-    return zone | json.loads((field.metadata or {}).get(b"reading", b"{}"))
+    reading: dict[str, str] = json.loads((field.metadata or {}).get(b"reading", b"{}"))
+    return zone | reading
 
 
 def fit_preprocessor(

@@ -13,7 +13,7 @@ NONE = "none"  # what is found where there is nothing; a text, as a service may 
 
 @ships("steps.vertex_api")
 @dsl.component(base_image=BASE_IMAGE, packages_to_install=pinned("google-auth", "requests"))
-def find_resource(api: str, parent: str, kind: str, labels: Dict[str, str], uri: OutputPath(str)) -> str:
+def find_resource(api: str, parent: str, kind: str, labels: Dict[str, str], uri: OutputPath(str)) -> str:  # type: ignore[valid-type]
     """Find a model or an endpoint by its labels.
 
     The service names a model by a number of its own, and ModelUploadOp cannot ask for another name: labels are what it
@@ -35,7 +35,7 @@ def find_resource(api: str, parent: str, kind: str, labels: Dict[str, str], uri:
 
     service = VertexApi(api)
     found = service.listed(parent, kind, labels)
-    names = [each["name"] for each in found] or ["none"]
+    names: list[str] = [each["name"] for each in found] or ["none"]
     print(f"{kind}: {', '.join(names)}")
     Path(uri).parent.mkdir(parents=True, exist_ok=True)
     Path(uri).write_text(service.url(names[0]) if found else "none", encoding="utf-8")

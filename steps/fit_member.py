@@ -19,7 +19,7 @@ def fit_member(
     rows: Input[Artifact],
     member: Output[Model],
     seed: int = 0,
-):
+) -> None:
     """Fit a member with the rounds that were best on the validation rows, or those that its time allows.
 
     Args:

@@ -50,7 +50,7 @@ def read_facts(folder: str) -> dict[str, Any]:
         ValueError: it is no folder of a model.
     """
     try:
-        facts = json.loads(_content(folder, FACTS))
+        facts: dict[str, Any] = json.loads(_content(folder, FACTS))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{folder}/{FACTS} is damaged: {str(error)[:200]}.") from None
     wanted = {"sha256": str, "classes": list, "columns": dict, "label": str}

@@ -17,7 +17,7 @@ def package_model(
     packages: List[str],
     labels: str,
     package: Output[Artifact],
-) -> NamedTuple("Outputs", [("labels", dict), ("description", str)]):
+) -> NamedTuple("Outputs", [("labels", dict), ("description", str)]):  # type: ignore[valid-type]
     """Copy the model's folder, collect its wheels beside it, and say how a container serves it.
 
     Args:

@@ -33,7 +33,7 @@ def predict_rows(
     metrics: Output[Metrics],
     keep: List[str] = [],
     as_csv: bool = False,
-):
+) -> None:
     """Predict the class or the quantity of each row, in blocks, so that a table of any length takes little memory.
 
     Args:

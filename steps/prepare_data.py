@@ -99,9 +99,9 @@ def prepare_data(
     from tempfile import TemporaryDirectory
 
     from steps.tables.comparing import hold_to
-    from steps.tables.csv_files import ReadOptions
     from steps.tables.describing import describe
     from steps.tables.files import damage_told, require_unchanged
+    from steps.tables.options import ReadOptions
     from steps.tables.reading import open_table
     from steps.tables.roles import Roles
     from steps.tables.writing import write_table

@@ -19,7 +19,7 @@ def preprocess(
     test_features: Output[Dataset],
     preprocessor: Output[Artifact],
     seed: int = 0,
-):
+) -> None:
     """Fit a preprocessor on the training part only and transform both parts with it.
 
     Numbers stay numbers with all of their digits, and missing ones stay missing; a date becomes year, month, day, hour

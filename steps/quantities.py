@@ -3,12 +3,14 @@
 The classes carry the text of this module along when they are pickled, so that a model loads where only scikit-learn is.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, RegressorMixin, TransformerMixin, clone
 
 if "SOURCE" not in globals():  # a model that was loaded has the text already
-    SOURCE = __loader__.get_source(__name__)
+    SOURCE: str = globals()["__loader__"].get_source(__name__)
 
 TOGETHER = {"__name__": "quantities", "SOURCE": SOURCE}  # where a model that is loaded has these classes
 
@@ -16,7 +18,7 @@ TOGETHER = {"__name__": "quantities", "SOURCE": SOURCE}  # where a model that is
 class _Shipped:
     """What is pickled with the text of its module."""
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         made = "[kind in names or exec(names['SOURCE'], names), names[kind]()][1]"
         return eval, (made, {"names": TOGETHER, "kind": type(self).__name__}), self.__dict__
 
@@ -33,7 +35,7 @@ class Clipped(_Shipped, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
         """Return the numbers of rows."""
-        return np.clip(np.asarray(X, dtype=float), self.low_, self.high_)
+        return np.asarray(np.clip(np.asarray(X, dtype=float), self.low_, self.high_))
 
 
 class WeightedMean(_Shipped, RegressorMixin, BaseEstimator):
@@ -45,7 +47,7 @@ class WeightedMean(_Shipped, RegressorMixin, BaseEstimator):
         shift: What is added.
     """
 
-    def __init__(self, models: tuple = (), weights: tuple[float, ...] = (), shift: float = 0.0):
+    def __init__(self, models: tuple[RegressorMixin, ...] = (), weights: tuple[float, ...] = (), shift: float = 0.0):
         self.models, self.weights, self.shift = models, weights, shift
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -59,7 +61,7 @@ class WeightedMean(_Shipped, RegressorMixin, BaseEstimator):
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return the estimate of each row."""
         estimates = (weight * model.predict(X) for model, weight in zip(self.models, self.weights, strict=True))
-        return sum(estimates) + self.shift
+        return np.asarray(sum(estimates) + self.shift)
 
 
 class IntervalRegressor(_Shipped, RegressorMixin, BaseEstimator):
@@ -72,8 +74,15 @@ class IntervalRegressor(_Shipped, RegressorMixin, BaseEstimator):
         median: Median of the quantity in the training rows, the estimate of one who knows no column.
     """
 
-    def __init__(self, mean=None, ends: tuple = (), levels: tuple[float, float] = (0.05, 0.95), median: float = 0.0):
-        self.mean, self.ends, self.levels, self.median = mean, ends, levels, median
+    def __init__(
+        self,
+        mean: RegressorMixin | None = None,
+        ends: tuple[RegressorMixin, ...] = (),
+        levels: tuple[float, float] = (0.05, 0.95),
+        median: float = 0.0,
+    ):
+        self.mean: Any = mean
+        self.ends, self.levels, self.median = ends, levels, median
 
     def __sklearn_is_fitted__(self) -> bool:
         return self.mean is not None
@@ -86,7 +95,7 @@ class IntervalRegressor(_Shipped, RegressorMixin, BaseEstimator):
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return the estimate of each row."""
-        return self.mean.predict(X)
+        return np.asarray(self.mean.predict(X))
 
     def predict_interval(self, X: pd.DataFrame) -> np.ndarray:
         """Return of each row the estimate, and the lower and the upper end around it; shape (n_rows, 3)."""

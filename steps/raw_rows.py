@@ -6,7 +6,9 @@ the libraries are.
 
 import math
 import warnings
+from collections.abc import Mapping
 from itertools import combinations, compress
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,13 +27,14 @@ if "SOURCE" not in globals():  # a model that was loaded has both texts in one m
     from steps import cells
     from steps.cells import NA_VALUES, SCRIPT_WITHOUT_SPACES, category_of, is_marker, read_values
 
-    SOURCE = cells.__loader__.get_source(cells.__name__) + __loader__.get_source(__name__)
+    SOURCE: str = vars(cells)["__loader__"].get_source(cells.__name__)
+    SOURCE += globals()["__loader__"].get_source(__name__)
 
 MAX_CATEGORIES = 254  # the most that gradient boosting takes, one less for the rest
 MIN_FREQUENCY = 20  # of a value to be a category of its own, where there are more values than that
 REST = ""  # the category of all other values; no value is blank
 # what a text is read by: words and pairs of them, letters within words, signs of a script without spaces
-PIECES = {
+PIECES: dict[str, dict[str, Any]] = {
     "words": {"ngram_range": (1, 2)},
     "letters": {"analyzer": "char_wb", "ngram_range": (2, 4)},
     "signs": {"analyzer": "char", "ngram_range": (1, 3)},
@@ -55,7 +58,7 @@ TOGETHER = {"__name__": "raw_rows", "SOURCE": SOURCE}  # where a model that is l
 class _Shipped:
     """What is pickled with the text of its module."""
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         made = "[kind in names or exec(names['SOURCE'], names), names[kind]()][1]"
         return eval, (made, {"names": TOGETHER, "kind": type(self).__name__}), self.__dict__
 
@@ -72,7 +75,7 @@ class RawRows(_Shipped, TransformerMixin, BaseEstimator):
     """
 
     def __init__(self, columns: dict[str, dict[str, str]] | None = None):
-        self.columns = columns
+        self.columns: Any = columns
 
     def fit(self, X: pd.DataFrame, y: object = None) -> "RawRows":
         """Keep which words that pandas takes as missing are categories of the training rows."""
@@ -250,17 +253,17 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
     def _differing(self, X: pd.DataFrame) -> tuple[list[tuple[str, str]], list[np.ndarray]]:
         """Return the pairs of dates that vary, as their difference does, and these differences."""
         dates = [name for name, encoder in self.encoders_.items() if isinstance(encoder, _Moments) and encoder.parts]
-        pairs = sorted(combinations(range(len(dates)), 2), key=max)  # of the first columns, if there are too many
-        self.n_pairs_left_out_ = len(pairs[MAX_DIFFERENCES:])
-        pairs = [(dates[one], dates[other]) for one, other in pairs[:MAX_DIFFERENCES]]
+        places = sorted(combinations(range(len(dates)), 2), key=max)  # of the first columns, if there are too many
+        self.n_pairs_left_out_ = len(places[MAX_DIFFERENCES:])
+        pairs = [(dates[one], dates[other]) for one, other in places[:MAX_DIFFERENCES]]
         found = [_days_between(X[one], X[other]) for one, other in pairs]
         varies = [np.unique(days[~np.isnan(days)]).size > 1 for days in found]
         return [*compress(pairs, varies)], [*compress(found, varies)]
 
     def _joined(
-        self, made: dict[str, dict[str, object]], differences: list[np.ndarray], index: pd.Index
+        self, made: Mapping[str, Mapping[str, object]], differences: list[np.ndarray], index: pd.Index
     ) -> pd.DataFrame:
-        columns = {}
+        columns: dict[str, object] = {}
         for name, parts in made.items():
             columns |= zip(self.parts_[name], parts.values(), strict=True)
         return pd.DataFrame(columns | dict(zip(self.differences_, differences, strict=True)), index=index)
@@ -268,7 +271,7 @@ class Features(_Shipped, TransformerMixin, BaseEstimator):
 
 def _days_between(one: pd.Series, other: pd.Series) -> np.ndarray:
     """Return the days from one moment to another, missing where one of them is."""
-    return (_seconds_since_1970(other) - _seconds_since_1970(one)).to_numpy() / 86_400
+    return np.asarray((_seconds_since_1970(other) - _seconds_since_1970(one)).to_numpy() / 86_400)
 
 
 def _seconds_since_1970(moments: pd.Series) -> pd.Series:
@@ -279,10 +282,18 @@ def _seconds_since_1970(moments: pd.Series) -> pd.Series:
 class _Encoder(_Shipped):
     """What becomes of one column: features by what is added to its name."""
 
-    def fit_features(self, values: pd.Series, y: np.ndarray | None, seed: int) -> dict[str, object]:
+    def fit_features(self, values: pd.Series, y: np.ndarray | None, seed: int) -> Mapping[str, object]:
         """Learn from training rows, and return their features."""
         self.fit(values)
         return self.features(values)
+
+    def fit(self, values: pd.Series) -> None:
+        """Learn from training rows, where their classes teach nothing."""
+        raise NotImplementedError
+
+    def features(self, values: pd.Series) -> Mapping[str, object]:
+        """Return the features of rows."""
+        raise NotImplementedError
 
 
 class _Numbers(_Encoder):
@@ -344,7 +355,8 @@ class _Text(_Encoder):
         # a leaf has 20 rows or more, and the values of fewer are one more category
         self.categories = [*sorted(counts[counts >= MIN_FREQUENCY].index[:MAX_CATEGORIES]), REST]
         texts, places = _texts(values)
-        self.pieces, self.linear = _Pieces(), None
+        self.pieces = _Pieces()
+        self.linear: _Linear | None = None
         n_scores = 1 if y is None or y.dtype.kind == "f" else np.unique(y).size
         most = min(MAX_PIECES, MAX_WEIGHTS // (COMPONENTS + n_scores))
         has_signs = pd.Series(texts).str.count(SCRIPT_WITHOUT_SPACES).mean() > SIGNS_TO_READ
@@ -353,7 +365,7 @@ class _Text(_Encoder):
         found = self.pieces.fit_counts(texts, ways, most)
         self.directions = _directions(found, seed)
         features = self._category(values) | self._components(found, places)
-        if penalty is None:
+        if y is None or penalty is None:
             return features
         self.linear = _Linear()
         return features | self._scores(self.linear.fit_scores(found[places], y, penalty, seed))
@@ -437,13 +449,15 @@ class _Linear(_Shipped):
                 SGDClassifier(loss="log_loss", alpha=penalty, max_iter=30, random_state=seed),
                 StratifiedKFold,
             )
-        scores, weights, intercepts = None, 0, 0
+        scores = np.empty((0, 0), np.float32)
+        weights: np.ndarray = np.zeros((), np.float32)
+        intercepts: np.ndarray = np.zeros((), np.float32)
         for seen, unseen in folds(n_folds, shuffle=True, random_state=seed).split(rows, y):
             with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
                 model.fit(rows[seen], y[seen])
             self.weights = np.atleast_2d(model.coef_).T.astype(np.float32)
             self.intercepts = np.atleast_1d(model.intercept_).astype(np.float32)
-            scores = np.empty((len(y), len(self.intercepts)), dtype=np.float32) if scores is None else scores
+            scores = np.empty((len(y), len(self.intercepts)), dtype=np.float32) if not scores.size else scores
             scores[unseen] = self.scores(rows[unseen])
             weights, intercepts = weights + self.weights / n_folds, intercepts + self.intercepts / n_folds
         self.weights, self.intercepts = weights, intercepts
@@ -456,10 +470,10 @@ class _Linear(_Shipped):
 
     def scores(self, found: sparse.csr_matrix) -> np.ndarray:
         """Return the chance of each class, of the second one of two, or the label as it is expected."""
-        scores = found @ self.weights + self.intercepts
+        scores = np.asarray(found @ self.weights + self.intercepts)
         if self.is_number:
             return scores
-        chances = expit(scores)
+        chances = np.asarray(expit(scores))
         return chances / chances.sum(axis=1, keepdims=True) if chances.shape[1] > 1 else chances
 
 
@@ -505,7 +519,7 @@ def _directions(found: sparse.csr_matrix, seed: int) -> np.ndarray:
         return np.eye(found.shape[1], dtype=np.float32)
     if found.shape[0] > MAX_TEXTS_COMPARED:
         found = found[np.sort(np.random.default_rng(seed).choice(found.shape[0], MAX_TEXTS_COMPARED, replace=False))]
-    return TruncatedSVD(COMPONENTS, random_state=seed).fit(found).components_.T.astype(np.float32)
+    return np.asarray(TruncatedSVD(COMPONENTS, random_state=seed).fit(found).components_.T.astype(np.float32))
 
 
 def _best_reading(
@@ -520,7 +534,7 @@ def _best_reading(
         return None
     used, of_rows = np.unique(places[sample], return_inverse=True)
     texts = [texts[place] for place in used]
-    found = {
+    found: dict[tuple[str, ...], sparse.csr_matrix] = {
         (way,): _Pieces().fit_counts(texts, (way,), most) for way in (["signs"] if has_signs else ["words", "letters"])
     }
     if not has_signs:
@@ -532,23 +546,23 @@ def _best_reading(
         return linear.gain
 
     gains = {ways: gain(ways, PENALTIES[0]) for ways, of in found.items() if of.shape[1]}
-    best = max(gains, key=gains.get, default=None)
+    best = max(gains, key=gains.__getitem__, default=None)
     if best is None or gains[best] < -MIN_GAIN:  # it is far from telling anything
         return None
     of_penalties = {PENALTIES[0]: gains[best]} | {penalty: gain(best, penalty) for penalty in PENALTIES[1:]}
-    penalty = max(of_penalties, key=of_penalties.get)
+    penalty = max(of_penalties, key=of_penalties.__getitem__)
     return (best, penalty) if of_penalties[penalty] > MIN_GAIN else None
 
 
 def _r_squared(scores: np.ndarray, y: np.ndarray) -> float:
-    return 1 - np.mean((scores[:, 0] - y) ** 2) / max(y.var(), np.finfo(float).tiny)
+    return float(1 - np.mean((scores[:, 0] - y) ** 2) / max(y.var(), np.finfo(float).tiny))
 
 
 def _log_loss_gained(chances: np.ndarray, y: np.ndarray) -> float:
     chances = np.column_stack([1 - chances, chances]) if chances.shape[1] == 1 else chances
     shares = np.bincount(y) / len(y)
     of_right = np.clip(chances[np.arange(len(y)), y].astype(float), 1e-7, 1)
-    return 1 - np.log(of_right).mean() / (shares * np.log(shares)).sum()
+    return float(1 - np.log(of_right).mean() / (shares * np.log(shares)).sum())
 
 
 def distinct_names(names: list[str], taken: tuple[str, ...]) -> list[str]:

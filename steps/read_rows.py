@@ -36,7 +36,7 @@ def read_rows(
     header: str = "",
     names: List[str] = [],
     na_values: List[str] = [],
-):
+) -> None:
     """Take the model that is asked for, and read a table of rows to predict, all of its columns, in their order.
 
     The model is taken once, so that all steps of a run use the same, whatever is promoted meanwhile.

@@ -28,6 +28,8 @@ ROWS_OF_A_LEAF = 20  # training rows for each leaf of a tree, at least
 PLAINER = 0.2  # leaves of the plainer trees, as a share
 LEAST_WEIGHT = 0.02  # of a model in the mean; a smaller one is left out
 
+Places = tuple[np.ndarray, np.ndarray]  # of rows to learn from, and of rows to ask
+
 
 @dataclass(frozen=True)
 class Boosting:
@@ -133,13 +135,15 @@ def _on_numbers(model: RegressorMixin) -> Pipeline:
     return Pipeline([("columns", columns), ("model", model)])
 
 
-def _folds(X: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _folds(X: pd.DataFrame, seed: int) -> list[Places]:
     """Return places of rows to learn from and of rows to ask: of few rows each is asked once, of many a fifth."""
     folds = KFold(min(N_FOLDS, len(X)), shuffle=True, random_state=seed).split(X)
     return [*folds] if len(X) <= FEW_ROWS else [next(folds)]
 
 
-def _unseen(model: RegressorMixin, X: pd.DataFrame, y: np.ndarray, weight: np.ndarray, folds: list) -> np.ndarray:
+def _unseen(
+    model: RegressorMixin, X: pd.DataFrame, y: np.ndarray, weight: np.ndarray, folds: list[Places]
+) -> np.ndarray:
     """Return the estimates of the rows that are asked, by models that have not seen them."""
     found = []
     for learned, asked in folds:

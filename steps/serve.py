@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
 
 # before scikit-learn is imported: threads that wait by spinning take the cores from the others
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -44,7 +45,7 @@ def serve(
     sockets: list[socket.socket],
     health: str = HEALTH,
     predict: str = PREDICT,
-    ready: Callable[[dict], None] = lambda facts: None,
+    ready: Callable[[dict[str, Any]], None] = lambda facts: None,
 ) -> None:
     """Serve a model until a signal ends it.
 
@@ -104,7 +105,7 @@ def main() -> None:
     try:
         place = bound("0.0.0.0", int(port))
 
-        def ready(facts: dict) -> None:
+        def ready(facts: dict[str, Any]) -> None:
             told = f"Serving {facts['sha256'][:12]} of {folder} on port {place.getsockname()[1]}"
             print(told, file=sys.stderr, flush=True)
 

@@ -1,12 +1,12 @@
 """Small functions that two steps name in their additional_funcs: KFP pastes their source in front of each."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def classes_of(labels: "pd.Series") -> list:
+def classes_of(labels: "pd.Series") -> list[Any]:
     """Return the distinct labels in order; the place of a class in this list is its code."""
     return sorted(labels.unique().tolist())
 

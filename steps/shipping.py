@@ -34,7 +34,7 @@ MOST_READABLE_BYTES = 100_000
 LEFT_OUT = ("tests", "__pycache__")
 
 
-class ShippedModules(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+class ShippedModules(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):  # type: ignore[misc]
     """Imports modules from texts by the names of their files: steps/tables/__init__.py is steps.tables."""
 
     def __init__(self, files: dict[str, str]):
@@ -94,9 +94,12 @@ def shipped_files(source: str) -> dict[str, str]:
         if not isinstance(call, ast.Call) or getattr(call.func, "id", None) != ShippedModules.__name__:
             continue
         if isinstance(call.args[0], ast.Dict):
-            return ast.literal_eval(call.args[0])
-        packed = next(part.value for part in ast.walk(call) if isinstance(part, ast.Constant))
-        return json.loads(zlib.decompress(base64.b64decode(packed)))
+            texts: dict[str, str] = ast.literal_eval(call.args[0])
+        else:
+            constants = (part.value for part in ast.walk(call) if isinstance(part, ast.Constant))
+            packed = next(value for value in constants if isinstance(value, str))
+            texts = json.loads(zlib.decompress(base64.b64decode(packed)))
+        return texts
     return {}
 
 
@@ -114,7 +117,7 @@ def readable(source: str) -> str:
 
 def _texts(names: tuple[str, ...]) -> dict[str, str]:
     """Return the texts of modules and packages by the names of their files, those of a package's parents empty."""
-    texts = {}
+    texts: dict[str, str] = {}
     for name in names:
         spec = importlib.util.find_spec(name)
         if spec is None or not spec.origin:

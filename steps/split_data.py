@@ -15,7 +15,7 @@ def split_data(
     test: Output[Dataset],
     test_size: float = 0.2,
     seed: int = 0,
-):
+) -> None:
     """Split a table into a training and a test part: at random, by time, or by groups, as its roles say.
 
     At random, each class is split by the same share; of a quantity, each tenth of its values. By time (split_by), the

@@ -95,7 +95,7 @@ def share_of_each_class(labels: pd.Series, test_size: float, seed: int) -> np.nd
     rows_of_class = shuffled.groupby(shuffled, observed=True)
     size = rows_of_class.transform("size")
     held = rows_of_class.cumcount() < (size * test_size).round().clip(1, size - 1)
-    return held.reindex(labels.index).to_numpy()
+    return np.asarray(held.reindex(labels.index))
 
 
 def newest_rows(times: pd.Series, test_size: float) -> np.ndarray:
@@ -135,7 +135,7 @@ def newest_rows(times: pd.Series, test_size: float) -> np.ndarray:
     if len(rows_since) < 2:
         raise ValueError(f"All rows have the same time in {name!r} (split_by). Split by another column.")
     first = (rows_since.iloc[:-1] - test_size * len(times)).abs().idxmin()
-    return (times >= first).to_numpy()
+    return np.asarray(times >= first)
 
 
 def whole_groups(groups: pd.Series, labels: pd.Series, test_size: float, seed: int) -> np.ndarray:
@@ -179,7 +179,7 @@ def whole_groups(groups: pd.Series, labels: pd.Series, test_size: float, seed: i
                 break
     if not held.any():  # each is far larger than the share
         held[min(order, key=lambda group: ((lacking - counts[group]) ** 2 / total).sum())] = True
-    return held[group_codes]
+    return np.asarray(held[group_codes])
 
 
 def repeated_rows(table: pa.Table, held: np.ndarray) -> int:

@@ -8,7 +8,7 @@ from steps.environment import BASE_IMAGE
 
 
 @dsl.component(base_image=BASE_IMAGE)
-def stop_on_drift(drifted: List[str], max_drift: float = 0.25):
+def stop_on_drift(drifted: List[str], max_drift: float = 0.25) -> None:
     """Fail where something has drifted; the predictions and the page of the drift are written by then.
 
     Args:

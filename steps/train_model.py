@@ -33,7 +33,7 @@ def train_model(
     balance_classes: bool = False,
     preset: str = "fast",
     seed: int = 0,
-):
+) -> None:
     """Train a gradient boosting classifier that tells one class from all others, or another part of the model.
 
     Args:
@@ -64,8 +64,10 @@ def train_model(
     label, weight = train_features.metadata["label"], train_features.metadata.get("weight")
     X = frame.drop(columns=[label, weight] if weight else label)
     # around 1, so that the penalty on leaf values means the same in whatever unit they are
-    sample_weight = frame[weight] / frame[weight].max() if weight else None
-    sample_weight = sample_weight / sample_weight.mean() if weight else None
+    sample_weight = None
+    if weight:
+        sample_weight = frame[weight] / frame[weight].max()
+        sample_weight = sample_weight / sample_weight.mean()
     if preset == "best":
         max_iter, learning_rate = 3 * max_iter, learning_rate / 2
     max_leaf_nodes = max_leaf_nodes or int(np.clip(len(X) // 290, 63, 255))

@@ -41,7 +41,8 @@ class VertexApi:
                 reply = self._session.request(method, self.url(name), timeout=TIME_LIMIT, **options)
                 told = f"{reply.status_code} {reply.text[:500]}"
                 if reply.ok:
-                    return reply.json()
+                    answer: dict[str, Any] = reply.json()
+                    return answer
                 if reply.status_code not in PASSING:
                     break
             except (requests.RequestException, ValueError) as error:  # not reached, or no JSON
@@ -74,7 +75,8 @@ class VertexApi:
             operation = self.call("GET", operation["name"])
         if "error" in operation:
             raise RuntimeError(f"{operation['name']}: {operation['error'].get('message', operation['error'])}")
-        return operation.get("response", {})
+        response: dict[str, Any] = operation.get("response", {})
+        return response
 
 
 def _authorized() -> requests.Session:

@@ -5,6 +5,7 @@ are, as those of raw_rows do.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 
 if "SOURCE" not in globals():  # a model that was loaded has it already
-    SOURCE = __loader__.get_source(__name__)
+    SOURCE: str = globals()["__loader__"].get_source(__name__)
 
 TOGETHER = {"__name__": "weighted_vote", "SOURCE": SOURCE}  # where a model that is loaded has these classes
 LARGEST = float(np.finfo(np.float32).max)
@@ -23,7 +24,7 @@ MODULES = {"xgboost": "xgboost-cpu"}  # the packages of modules that a member ma
 class _Shipped:
     """What is pickled with the text of its module."""
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         made = "[kind in names or exec(names['SOURCE'], names), names[kind]()][1]"
         return eval, (made, {"names": TOGETHER, "kind": type(self).__name__}), self.__dict__
 
@@ -53,7 +54,7 @@ class Numbers(_Shipped, TransformerMixin, BaseEstimator):
 
 def _numbers(values: pd.Series) -> np.ndarray:
     if not isinstance(values.dtype, pd.CategoricalDtype):
-        return values.to_numpy(np.float64)
+        return np.asarray(values.to_numpy(np.float64))
     codes = values.cat.codes.to_numpy(np.float64)
     return np.where(codes < 0, np.nan, codes)
 
@@ -66,7 +67,7 @@ def _of_pair(sign: str, one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _in_float32(numbers: np.ndarray) -> np.ndarray:
     """Return numbers as float32; forests refuse those that are too large for it."""
-    return np.clip(numbers, -LARGEST, LARGEST).astype(np.float32)
+    return np.asarray(np.clip(numbers, -LARGEST, LARGEST).astype(np.float32))
 
 
 def all_pairs(places: list[int]) -> tuple[tuple[str, int, int], ...]:
@@ -93,16 +94,16 @@ class WeightedVote(_Shipped, ClassifierMixin, BaseEstimator):
         classes: np.ndarray | None = None,
         divisors: np.ndarray | None = None,
     ):
-        self.members = members
-        self.known = known
-        self.weights = weights
-        self.classes = classes
-        self.divisors = divisors
+        self.members: Any = members
+        self.known: Any = known
+        self.weights: Any = weights
+        self.classes: Any = classes
+        self.divisors: Any = divisors
 
     @property
     def classes_(self) -> np.ndarray:
         """Names of the classes in the order of their codes."""
-        return self.classes
+        return np.asarray(self.classes)
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> "WeightedVote":
         """Fit each member anew; the weights and the divisors stay."""
@@ -134,7 +135,7 @@ class WeightedVote(_Shipped, ClassifierMixin, BaseEstimator):
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return the most probable class of each row."""
-        return self.classes[self.predict_proba(X).argmax(axis=1)]
+        return np.asarray(self.classes[self.predict_proba(X).argmax(axis=1)])
 
 
 def of_all_classes(probabilities: np.ndarray, known: np.ndarray, n_classes: int) -> np.ndarray:
@@ -149,4 +150,4 @@ def of_all_classes(probabilities: np.ndarray, known: np.ndarray, n_classes: int)
 def divided(probabilities: np.ndarray, divisors: np.ndarray) -> np.ndarray:
     """Return probabilities divided by a number a class, so that each row's sum is 1 again."""
     scaled = probabilities / divisors
-    return scaled / scaled.sum(axis=1, keepdims=True)
+    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))

@@ -174,7 +174,8 @@ def _prediction(work: Path, file: Path, runs: int) -> dict[str, list[float]]:
     model = work / "cached" / "bench" / "latest" / "artifacts" / "promote-model" / "model"
     (work / "prediction").mkdir()
     measure(_module("prediction", model, file, work / "prediction", runs), work / "prediction", work / "printed.log")
-    return json.loads((work / "prediction" / "prediction.json").read_text("utf-8"))
+    measured: dict[str, list[float]] = json.loads((work / "prediction" / "prediction.json").read_text("utf-8"))
+    return measured
 
 
 def machine() -> dict[str, str]:

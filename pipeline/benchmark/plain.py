@@ -45,7 +45,7 @@ def main(source: Path, label: str, folder: Path) -> None:
     evaluation = evaluate(model, test.drop(columns=label), test[label].to_numpy())
     metrics = evaluation.figures | evaluation.per_class.to_dict() | {"confusion": evaluation.confusion.tolist()}
     (folder / METRICS).write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    facts = {"Source": source.name, "Label": label}
+    facts: dict[str, object] = {"Source": source.name, "Label": label}
     (folder / "report.html").write_text(evaluation_page(evaluation, facts), encoding="utf-8")
 
 

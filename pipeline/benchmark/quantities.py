@@ -75,7 +75,7 @@ def learned(source: Path, label: str, folder: Path, seed: int = 0) -> Learned:
     """Run the steps from the table to the evaluation; return the figures, and the rows of both parts."""
     folder.mkdir(parents=True)
 
-    def artifact(kind: Callable, name: str) -> dsl.Artifact:
+    def artifact(kind: Callable[..., dsl.Artifact], name: str) -> dsl.Artifact:
         return kind(uri=str(folder / name))
 
     table, parts = artifact(dsl.Dataset, "table"), [artifact(dsl.Dataset, name) for name in ("train", "test")]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def _measured(folder: str, file: Path, work: Path, runs: int, seconds: float, as
             with _asking(port) as ask:
                 body = json.dumps({"instances": rows[:LONG]})
                 for _ in range(N_LONG):
-                    found.long.append(_timed(lambda ask=ask, body=body: ask(body)))
+                    found.long.append(_timed(partial(ask, body)))
                     found.plain.append(_timed(lambda: model.predict_proba(long)))
         console.show(f"{CLIENTS} clients for {seconds:.0f} s")
         _with_clients(found, port, process, singles, seconds)
@@ -199,7 +200,8 @@ def _with_clients(found: Served, port: int, server: psutil.Process, bodies: list
     begin, ended = time.perf_counter(), threading.Event()
 
     def client(number: int) -> tuple[list[float], int]:
-        taken, errors = [], 0
+        taken: list[float] = []
+        errors = 0
         while time.perf_counter() - begin < seconds:
             try:
                 with _asking(port) as ask:

@@ -73,7 +73,7 @@ def _notes(contestants: list[Contestant]) -> list[str]:
 
 def _ratio(cost: str, contestant: Contestant, plain: Contestant) -> float:
     rounds = zip(contestant.measured, plain.measured, strict=True)
-    return statistics.median(getattr(own, cost) / getattr(of_plain, cost) for own, of_plain in rounds)
+    return float(statistics.median(getattr(own, cost) / getattr(of_plain, cost) for own, of_plain in rounds))
 
 
 def _share(rows: list[float], of_plain: list[float]) -> float:

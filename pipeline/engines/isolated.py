@@ -63,8 +63,8 @@ def _install(install: Install, building: Path, tell: Callable[[str], None]) -> N
     kept = building / "requirements.txt"
     former = kept.read_text("utf-8") if kept.exists() else ""
     # of several indexes pip takes the best version, uv by itself the first index that has one
-    options = ("--quiet", "--python", str(building / "bin" / "python"), "--index-strategy", "unsafe-best-match")
-    options += install.options
+    python = str(building / "bin" / "python")
+    options = ("--quiet", "--python", python, "--index-strategy", "unsafe-best-match", *install.options)
     # what is in the file already, as is installed, is preferred to other versions
     settle = ("pip", "compile", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", str(kept))
     _uv(*settle, *options, "-", given="\n".join(install.requirements))

@@ -16,6 +16,10 @@ import tempfile
 import time
 from functools import cache
 from multiprocessing import util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psutil
 
 VARIABLE = "COVERTYPE_STARTED_BY"
 MAX_FOLDER = 70  # bytes of the path of a folder in which there is room for sockets
@@ -40,15 +44,16 @@ def mark() -> dict[str, str]:
 
 def _folder_of_sockets() -> str:
     """Return the folder that multiprocessing has its sockets in; their paths have at most 107 bytes."""
-    config = multiprocessing.current_process()._config
+    config: dict[str, Any] = vars(multiprocessing.current_process())["_config"]
     if "tempdir" not in config and len(os.fsencode(tempfile.gettempdir())) > MAX_FOLDER:
         config["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir="/tmp")
     return util.get_temp_dir()
 
 
-def _leave(keeper: subprocess.Popen) -> None:
+def _leave(keeper: subprocess.Popen[bytes]) -> None:
     """Let the keeper do its work and end."""
-    keeper.stdin.close()
+    if keeper.stdin:
+        keeper.stdin.close()
     keeper.returncode = 0  # nobody waits for it
 
 
@@ -68,7 +73,7 @@ def keep(value: str, folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _has(process: "psutil.Process", value: str) -> bool:  # noqa: F821
+def _has(process: "psutil.Process", value: str) -> bool:
     import psutil
 
     try:

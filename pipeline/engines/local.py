@@ -34,7 +34,7 @@ from steps.shipping import shipped_files
 try:
     import resource
 except ImportError:  # not a POSIX system
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 # before Python 3.11.8, parsers in two threads may break each other: github.com/python/cpython/issues/106905
 PARSING = threading.Lock()
@@ -89,7 +89,7 @@ class LocalEngine:
         containers, fused = graph.containers(compiled).values(), graph.fusions(compiled)
         if self.isolated:
             pythons = _environments(compiled, runs_dir / ".environments", progress)
-            tasks = IsolatedTasks(run, progress, pythons, fused)
+            tasks: Tasks = IsolatedTasks(run, progress, pythons, fused)
             cache_dir = runs_dir / ".cache-isolated"  # what ran with the packages of here proves nothing
         else:
             tasks = Tasks(run, progress, containers, fused)
@@ -202,17 +202,18 @@ class Tasks(Hooks):
                 texts = [text for container in self._cold for text in graph.sources(container).items()]
                 warm.preload((text for _, text in texts), {file.partition("/")[0] for file, _ in texts})
                 self._cold = ()
-        with self._watched(warm.Process(worker.run, work)) as process:
+        process = warm.Process(worker.run, work)
+        with self._watched(process):
             return process.join()
 
     @contextlib.contextmanager
-    def _watched(self, process: Any) -> Iterator[Any]:
+    def _watched(self, process: "warm.Process | _Group") -> Iterator[None]:
         """Remember a process, so that it ends with the run."""
         self._processes.add(process)
         try:
             if self.stopping:  # since it was decided to start it
                 process.kill()
-            yield process
+            yield
         finally:
             self._processes.discard(process)
 
@@ -228,7 +229,8 @@ class Tasks(Hooks):
             self._run.start(task)
         task.seconds = 0.0 if since is None else round(time.perf_counter() - since, 3)
         stopped: State = "cancelled" if self.stopping else "failed"
-        task.state = {SUCCEEDED: "succeeded", SKIPPED: "skipped", FAILED: stopped}[how.state]
+        states: dict[str, State] = {SUCCEEDED: "succeeded", SKIPPED: "skipped", FAILED: stopped}
+        task.state = states[how.state]
         if task.name in self._fused and self._unfold(task, how):
             return
         artifacts = {name: listed[0] for name, listed in how.outputs.artifacts.items() if listed}
@@ -314,7 +316,7 @@ class IsolatedTasks(Tasks):
             return process.returncode, message.read()
 
 
-class _Group(subprocess.Popen):
+class _Group(subprocess.Popen[str]):
     """A process that ends with all that it has started."""
 
     def kill(self) -> None:
@@ -349,13 +351,13 @@ def _origins(source: str) -> dict[str, tuple[str, int]]:
                 found[file] = (str(ROOT / file), 1)
     shipped = {node.name: ast.dump(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     for module in tuple(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if not file or not shipped.keys() & vars(module).keys() or not any(map(Path(file).is_relative_to, OWN_FOLDERS)):
+        path = getattr(module, "__file__", None)
+        if not path or not shipped.keys() & vars(module).keys() or not any(map(Path(path).is_relative_to, OWN_FOLDERS)):
             continue
         with contextlib.suppress(OSError, SyntaxError):
             for node in ast.parse(inspect.getsource(module)).body:
                 if isinstance(node, ast.FunctionDef) and node.name in shipped:
                     line, node.decorator_list = node.lineno, []  # kfp ships a function without its decorators
                     if ast.dump(node) == shipped[node.name]:
-                        found[node.name] = (os.path.abspath(file), line)
+                        found[node.name] = (os.path.abspath(path), line)
     return found

@@ -81,7 +81,7 @@ class VertexEngine:
             "git_dirty": str(run.git.dirty),
             "profile": run.profile,
         }
-        return {key: label(value) for key, value in labels.items()}
+        return {key: label(value or "") for key, value in labels.items()}
 
     def url(self, job_id: str) -> str:
         """Return the web address of a job."""
@@ -94,7 +94,7 @@ class VertexEngine:
         """Upload files into the bucket, unless they are there; see pipeline.engines.Engine."""
         with self.service.told("the data was not uploaded"):
             placed, sent = self.service.retried(
-                "upload the data", lambda: sources.upload(source, self.settings.bucket), limit=math.inf
+                "upload the data", lambda: sources.upload(source, self.settings.required("bucket")), limit=math.inf
             )
         return placed, f"{'uploaded to' if sent else 'is in'} {placed.uri}" if source.files else ""
 
@@ -189,7 +189,7 @@ class VertexEngine:
             exists = isinstance(error, api.Conflict) and not may_pass(error)
             if may_be_there and not exists:
                 try:
-                    self._look_for(run.job)
+                    self._look_for(_name(run))
                     return True
                 except api.NotFound:
                     may_be_there = False
@@ -261,7 +261,8 @@ class VertexEngine:
             RequestError: the job is recorded to its end and cannot be asked again, or there is no such job; nothing of
                 the record has changed.
         """
-        former, tasks, told = run.model_copy(), None, set()
+        former, tasks = run.model_copy(), None
+        told: set[str] = set()
         is_whole = is_late = False  # whether an answer has been taken in, and whether the job takes too long
         failures = Failures(self.service, run)
         watch = Watch(self.service, failures.logs, progress)
@@ -280,7 +281,7 @@ class VertexEngine:
 
         while True:
             try:
-                seen = self._get(run.job, read=take_in, attempts=N_TRIES)
+                seen = self._get(_name(run), read=take_in, attempts=N_TRIES)
             except Exception as error:
                 if is_own(error):
                     raise
@@ -329,7 +330,7 @@ class VertexEngine:
         """Cancel a job that has taken too long, and return whether it was asked for."""
         progress.note(f"The job takes longer than --timeout {self.settings.timeout:g} hours. Cancelling it.")
         try:
-            self.cancel(run.job)
+            self.cancel(_name(run))
         except RequestError as error:  # it may have ended just now
             progress.note(f"note: {error}")
         return True
@@ -514,3 +515,14 @@ def _returned(spec: dict[str, Any], component: dict[str, Any], tasks: dict[str, 
             artifacts = {key: [{"uri": uri}] for key, uri in tasks[path].outputs.items()}
             ended[name] = Ended(SUCCEEDED, Values(values, artifacts))
     return of_dag(component, ended)
+
+
+def _name(run: Run) -> str:
+    """Return the whole name of a run's job.
+
+    Raises:
+        RequestError: it has none.
+    """
+    if run.job is None:
+        raise RequestError(f"The run {run.run_id} has no job at the service.")
+    return run.job

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -51,7 +52,7 @@ def online(
         checks |= {"registry": registry, "serving image": serving_image}
     if made.state == "failed":
         return [made, *(Check(name, "not checked", "it takes credentials that work") for name in checks)]
-    return [made, *(make(name, lambda check=check: _told(check, service)) for name, check in checks.items())]
+    return [made, *(make(name, partial(_told, check, service)) for name, check in checks.items())]
 
 
 def of_data(uri: str, account: str | None) -> list[Check]:
@@ -133,7 +134,8 @@ def bucket(service: Service) -> str:
     if service.is_local:
         return "exists, at an emulator"
     regions = tuple(map(str.lower, regions)) or DUAL_REGIONS.get(location, ())
-    has = region in regions if regions else region == location or region.startswith(MULTI_REGIONS.get(location, "-"))
+    within = MULTI_REGIONS.get(location, "-")
+    has = region in regions if regions else region == location or str(region).startswith(within)
     if not has:
         where = f"{location}, which is {' and '.join(regions)}" if regions else location
         raise Failed(f"it lies in {where}, the job would run in {region}. Use another, or make one: {create}")
@@ -206,7 +208,7 @@ def cpus(service: Service, spec: dict[str, Any], parameters: dict[str, Any], sch
     return f"{needed}; the quota in {region} is {'unlimited' if limit == math.inf else limit}"
 
 
-def _limit(metric: dict[str, Any], region: str) -> float | None:
+def _limit(metric: dict[str, Any], region: str | None) -> float | None:
     """Return the limit of a metric in a region, None where it has none; see ConsumerQuotaMetric of Service Usage."""
     limits = [limit for limit in metric.get("consumerQuotaLimits", []) if "{region}" in limit["unit"]]
     buckets = [bucket for limit in limits for bucket in limit.get("quotaBuckets", [])]
@@ -244,14 +246,14 @@ def network(service: Service) -> str:
 
 
 def attachment(service: Service) -> str:
-    _, project, _, region, _, name = service.settings.psc_attachment.split("/")
+    _, project, _, region, _, name = service.settings.required("psc_attachment").split("/")
     _same_region(region, service.settings.region, "the attachment")
     look = f"gcloud compute network-attachments describe {name} --region={region} --project={project}"
     raise NotChecked(f"it must let the project's service agent of Vertex AI in. Look: {look}")
 
 
 def key(service: Service) -> str:
-    _, project, _, region, _, ring, _, name = service.settings.encryption_key.split("/")
+    _, project, _, region, _, ring, _, name = service.settings.required("encryption_key").split("/")
     _same_region(region, service.settings.region, "the key")
     grant = (
         f"gcloud kms keys add-iam-policy-binding {name} --keyring={ring} --location={region} --project={project} "
@@ -288,7 +290,7 @@ def persistent_resource(service: Service) -> str:
     return f"{settings.persistent_resource} is running"
 
 
-def _same_region(region: str, of_job: str, what: str) -> None:
+def _same_region(region: str, of_job: str | None, what: str) -> None:
     if region != of_job:
         raise Failed(f"{what} is in {region}, the job would run in {of_job}. Name one there, or give --region.")
 
@@ -354,7 +356,7 @@ def _status(error: Exception) -> int | None:
     return error.response.status_code if isinstance(error, requests.HTTPError) else None
 
 
-def _refused(error: Exception, project: str, api_name: str) -> str:
+def _refused(error: Exception, project: str | None, api_name: str) -> str:
     """Say why a service did not answer a question, and what lets it where that is known."""
     line = first_line(error)
     if told := quota_project(error, project):

@@ -10,7 +10,8 @@ from pipeline.settings import Settings
 WAIT_FOR_RESOURCE = 3_600_000  # milliseconds that a task waits for a machine of a persistent resource
 
 
-class Job(PipelineJob, experiment_loggable_schemas=()):  # the SDK knows the kind from PipelineJob itself
+# the SDK knows the kind from PipelineJob itself
+class Job(PipelineJob, experiment_loggable_schemas=()):  # type: ignore[arg-type]
     """A job whose submission asks for the job only.
 
     The SDK's own creates a missing bucket first, asks Cloud Resource Manager and waits 50 s where that cannot be
@@ -32,7 +33,8 @@ class Job(PipelineJob, experiment_loggable_schemas=()):  # the SDK knows the kin
         created = self._in_version(self.api_client).create_pipeline_job(
             parent=self._parent, pipeline_job=self._resource(), pipeline_job_id=self.job_id
         )
-        return created.name
+        name: str = created.name
+        return name
 
     def schedule(self, display_name: str, cron: str) -> str:
         """Create a schedule of such jobs, one at a time, and return the name that the service gives it.
@@ -50,7 +52,9 @@ class Job(PipelineJob, experiment_loggable_schemas=()):  # the SDK knows the kin
             max_concurrent_active_run_count=1,  # of those that have not ended
         )
         client = initializer.global_config.create_client(client_class=utils.ScheduleClientWithOverride)
-        return self._in_version(client).create_schedule(parent=self._parent, schedule=schedule).name
+        created = self._in_version(client).create_schedule(parent=self._parent, schedule=schedule)
+        name: str = created.name
+        return name
 
     def _in_version(self, client: Any) -> Any:
         """Return a client in the version of the service's interface that knows all that the job asks for."""

@@ -54,4 +54,5 @@ class Again:
         created = self._service.jobs.create_pipeline_job(
             parent=self._service.parent, pipeline_job=self._job, pipeline_job_id=self._job_id
         )
-        return created.name
+        name: str = created.name
+        return name

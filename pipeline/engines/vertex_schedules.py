@@ -57,7 +57,7 @@ class Schedules:
         Raises:
             RequestError: it was not created, or that is not known; or another user has one.
         """
-        cron, timezone = self.settings.schedule, self.settings.timezone
+        cron, timezone = self.settings.required("schedule"), self.settings.timezone
         with self.service.told("the schedule was not created"):
             former = self._found(run.identifier, run.pipeline)
         for schedule in former:

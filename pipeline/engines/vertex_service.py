@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, overload
 from urllib.parse import urlsplit
 
 import requests
@@ -30,6 +30,8 @@ CONSUMER = "roles/serviceusage.serviceUsageConsumer"
 PASSING = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves: too many requests, a busy service
 TIME_LIMIT = 30.0  # of one call, in seconds; uploads have those of their parts
 PATIENCE = 5.0  # seconds without an answer, or of trying again, before the user is told
+Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class Unreadable(Exception):
@@ -60,7 +62,7 @@ class Service:
             )
         except ValueError:
             regions = sorted(aiplatform.constants.base.SUPPORTED_REGIONS)
-            nearest = ", ".join(difflib.get_close_matches(self.settings.region, regions, n=3, cutoff=0))
+            nearest = ", ".join(difflib.get_close_matches(str(self.settings.region), regions, n=3, cutoff=0))
             raise RequestError(
                 f"--region {self.settings.region!r} is no region of Vertex AI. Near it: {nearest}."
             ) from None
@@ -92,6 +94,29 @@ class Service:
     def parent(self) -> str:
         """The whole name of the place that jobs are in."""
         return f"projects/{self.settings.project}/locations/{self.settings.region}"
+
+    @overload
+    def retried(
+        self,
+        what: str,
+        call: Callable[[], T],
+        *,
+        attempts: int = ...,
+        limit: float | None = ...,
+        failed: Callable[[Exception], None] = ...,
+    ) -> T: ...
+
+    @overload
+    def retried(
+        self,
+        what: str,
+        call: Callable[[], Answer],
+        *,
+        read: Callable[[Answer], T],
+        attempts: int = ...,
+        limit: float | None = ...,
+        failed: Callable[[Exception], None] = ...,
+    ) -> T: ...
 
     def retried(
         self,
@@ -125,9 +150,9 @@ class Service:
                 raise
 
         def tell(state: tenacity.RetryCallState) -> None:
-            pause = state.upcoming_sleep
-            if time.monotonic() - begun + pause > PATIENCE:
-                reason = first_line(state.outcome.exception())
+            pause, error = state.upcoming_sleep, state.outcome.exception() if state.outcome else None
+            if error and time.monotonic() - begun + pause > PATIENCE:
+                reason = first_line(error)
                 console.show(f"Again in {pause:.0f} s, try {state.attempt_number + 1} of {attempts}: {what}: {reason}")
 
         begun = time.monotonic()
@@ -243,9 +268,9 @@ def _says_so(error: BaseException) -> bool:
         return False
 
 
-def _limited(what: str, call: Callable[[], Any], limit: float) -> Any:
+def _limited(what: str, call: Callable[[], T], limit: float) -> T:
     """Make a call in a thread, so that it ends in time whatever it waits for, and is not waited for in silence."""
-    future: Future[Any] = Future()
+    future: Future[T] = Future()
 
     def work() -> None:
         try:
@@ -269,7 +294,7 @@ def _limited(what: str, call: Callable[[], Any], limit: float) -> Any:
         pause *= 2
 
 
-def _understood(read: Callable[[Any], Any], answer: Any) -> Any:
+def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
     try:
         return read(answer)
     except Exception as error:
@@ -295,7 +320,7 @@ def label(value: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
 
 
-def forbidden(project: str) -> str:
+def forbidden(project: str | None) -> str:
     return (
         "Ask for the right to submit jobs: "
         f"gcloud projects add-iam-policy-binding {project} --member=user:YOU --role=roles/aiplatform.user"
@@ -308,7 +333,7 @@ def act_as(account: str) -> str:
     return f"Ask for the right to use it: {grant} --role=roles/iam.serviceAccountUser"
 
 
-def quota_project(error: BaseException, project: str) -> str:
+def quota_project(error: BaseException, project: str | None) -> str:
     """Return what to do where a user's own login names no project that pays for its calls, or one that is not theirs.
 
     "" for every other error.
@@ -325,7 +350,7 @@ def quota_project(error: BaseException, project: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of what a service or the network said, short enough for one line."""
-    response = getattr(error, "response", None)
+    response: Any = getattr(error, "response", None)
     message = str(error)
     with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):  # over gRPC there is no response
         message = response.json()["error"]["message"]

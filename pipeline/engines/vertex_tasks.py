@@ -236,7 +236,8 @@ def _file_name(name: str) -> str:
 
 def main_job(detail: Any) -> str:
     """Return the name of the custom job that a task runs in, "" where there is none."""
-    return detail.executor_detail.container_detail.main_job or detail.executor_detail.custom_job_detail.job
+    of = detail.executor_detail
+    return str(of.container_detail.main_job or of.custom_job_detail.job)
 
 
 def failed_jobs(detail: Any) -> list[str]:

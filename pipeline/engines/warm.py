@@ -27,7 +27,7 @@ MOMENTS = 50  # of 10 ms, for the warm process to be seen to have ended
 NOT_TOLD = 255  # the exit status where the warm process has told none
 # Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
 _LOCK = threading.Lock()
-_SERVER = forkserver._forkserver  # the standard library has no public name for what is needed of it here
+_SERVER: Any = forkserver._forkserver  # the standard library has no public name for what is needed of it here
 _preloaded: set[str] = set()  # modules that the warm process imports
 _PREPARATION = spawn.get_preparation_data
 
@@ -120,7 +120,7 @@ def _imported(source: str) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return modules
 
@@ -138,7 +138,7 @@ class Process:
         Raises:
             Gone: the warm process has ended meanwhile.
         """
-        context = multiprocessing.get_context(START_METHOD)
+        context: Any = multiprocessing.get_context(START_METHOD)
         self._message, sender = context.Pipe(duplex=False)
         self._process = context.Process(target=target, args=(*arguments, sender))
         with _LOCK:

@@ -99,7 +99,7 @@ def call(work: Work) -> None:
     """Call the step through KFP's executor, in this process; the steps of a fused task as each would be by itself."""
     module = load(work)
     if hasattr(module, FUSED):
-        running = importlib.import_module("pipeline.fusing.running")
+        running: Any = importlib.import_module("pipeline.fusing.running")
         running.execute = lambda *step: _execute_inside(work, *step)
     CheckedExecutor(work.executor_input, getattr(module, work.function), own_files(work)).execute()
 
@@ -162,10 +162,11 @@ class CheckedExecutor(Executor):
         for name, value in returned:
             if isinstance(value, (float, list, tuple, dict)):
                 _check_output(value, name, "")
-        return super().write_executor_output(func_output)
+        path: str | None = super().write_executor_output(func_output)
+        return path
 
 
-class _Metadata(dict):
+class _Metadata(dict[str, Any]):
     """The metadata of an artifact, and the line of the user's code that set each of its keys."""
 
     def __init__(self, values: dict[str, Any], own_files: set[str]):
@@ -247,7 +248,13 @@ def explain(error: BaseException, work: Work) -> str:
         return f"the disk is full: {message}. Free some space and run again."
     frames, files = traceback.extract_tb(error.__traceback__), own_files(work)
     own = [frame for frame in frames if frame.filename in files]
-    if type(error) is ValueError and message and own and own[-1] is frames[-1] and own[-1].line.startswith("raise"):
+    if (
+        type(error) is ValueError
+        and message
+        and own
+        and own[-1] is frames[-1]
+        and (own[-1].line or "").startswith("raise")
+    ):
         return message
     told = f"{type(error).__name__}: {message}"
     if own:

@@ -98,7 +98,8 @@ class _Joined:
         self._tasks[name] = self._task(name, former)
 
     def _component(self, task: dict[str, Any]) -> dict[str, Any]:
-        return self._spec["components"][task["componentRef"]["name"]]
+        component: dict[str, Any] = self._spec["components"][task["componentRef"]["name"]]
+        return component
 
     def _containers(self) -> list[dict[str, Any]]:
         executors = self._spec["deploymentSpec"]["executors"]
@@ -311,8 +312,8 @@ def _installing(containers: list[dict[str, Any]]) -> list[str]:
     several = [command for place, command in enumerate(commands) if command and command not in commands[:place]]
     if len(several) < 2:
         return several[0] if several else []
-    found = [INSTALL.search(command[-1]) for command in several]
-    if all(found) and len({INSTALL.sub(r"\1", command[-1], count=1) for command in several}) == 1:
+    found = [match for command in several if (match := INSTALL.search(command[-1]))]
+    if len(found) == len(several) and len({INSTALL.sub(r"\1", command[-1], count=1) for command in several}) == 1:
         asked = sorted({package for match in found for package in re.findall(r"'[^']*'", match[2])})
         merged = INSTALL.sub(lambda match: f"{match[1]}{' '.join(asked)} ", several[0][-1], count=1)
         return [*several[0][:-1], merged]

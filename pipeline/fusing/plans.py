@@ -61,6 +61,8 @@ def of_source(source: str) -> Plan | None:
         return None
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == NAME:
-            content = next(part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant))
-            return json.loads(lzma.decompress(base64.b64decode(content)))
+            constants = (part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+            content = next(value for value in constants if isinstance(value, str))
+            plan: Plan = json.loads(lzma.decompress(base64.b64decode(content)))
+            return plan
     return None

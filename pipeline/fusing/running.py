@@ -23,7 +23,7 @@ ROOT = "/"  # in it: the folder of the fused task's outputs
 ITEMS = "items.json"  # in an output that holds one of each iteration of a loop: their metadata
 
 
-def execute(source: str, function: str, executor_input: dict) -> str | None:
+def execute(source: str, function: str, executor_input: dict[str, Any]) -> str | None:
     """Execute a step through kfp's executor; if it raises, return what to tell. Engines may put their own in place."""
     from kfp.dsl.executor import Executor
 
@@ -34,6 +34,8 @@ def execute(source: str, function: str, executor_input: dict) -> str | None:
             file.write(source)
         sys.path.insert(0, folder)
         spec = importlib.util.spec_from_file_location("ephemeral_component", path)
+        if spec is None or spec.loader is None:
+            raise ImportError(path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
@@ -48,7 +50,7 @@ def execute(source: str, function: str, executor_input: dict) -> str | None:
     return None
 
 
-def run_steps(plan: dict, given: dict) -> tuple:
+def run_steps(plan: dict[str, Any], given: dict[str, Any]) -> tuple[Any, ...]:
     """Run the steps of a plan, and return the parameters that it puts out.
 
     Args:
@@ -76,26 +78,26 @@ def run_steps(plan: dict, given: dict) -> tuple:
 class _Task:
     """A fused task as it runs."""
 
-    def __init__(self, plan: dict, given: dict):
+    def __init__(self, plan: dict[str, Any], given: dict[str, Any]):
         self._plan, self._given = plan, given
-        self._record: list[dict] = []
-        self._ended: dict[str, dict] = {}  # the outputs of the steps so far; in a loop of this iteration
+        self._record: list[dict[str, Any]] = []
+        self._ended: dict[str, dict[str, Any]] = {}  # the outputs of the steps so far; in a loop of this iteration
         root = _root(given[RECORD])
         self._places = {root: f"{ROOT}/0"}  # of what comes in, and of what is put out
         for key, value in given.items():
             for place, artifact in enumerate(value if isinstance(value, list) else [value]):
                 if hasattr(artifact, "uri") and not artifact.uri.startswith(f"{root}/"):
                     self._places[artifact.uri] = f"{key}/{place}"
-        self._collected: dict[str, dict[str, list]] = {
+        self._collected: dict[str, dict[str, dict[str, list[Any]]]] = {
             step["name"]: {"parameters": {}, "artifacts": {}} for step in plan["steps"]
         }
 
-    def items(self, source: dict) -> list:
+    def items(self, source: dict[str, Any]) -> list[Any]:
         """Return the items of the loop."""
         items = source["constant"] if "constant" in source else self._given[source["outer"]]
-        return json.loads(items) if isinstance(items, str) else list(items)
+        return [*(json.loads(items) if isinstance(items, str) else items)]
 
-    def run(self, step: dict, place: int | None = None, item: Any = None) -> None:
+    def run(self, step: dict[str, Any], place: int | None = None, item: Any = None) -> None:
         """Run a step.
 
         Args:
@@ -142,7 +144,7 @@ class _Task:
                 with open(os.path.join(outer.path, ITEMS), "w", encoding="utf-8") as file:
                     json.dump(kept, file)
 
-    def _inputs(self, step: dict, item: Any) -> dict:
+    def _inputs(self, step: dict[str, Any], item: Any) -> dict[str, Any]:
         """Return the inputs of a step as KFP's ExecutorInput.Inputs."""
         parameters, artifacts = {}, {}
         for name, source in step["inputs"]["parameters"].items():
@@ -166,13 +168,13 @@ class _Task:
             artifacts[name] = {"artifacts": listed}
         return {"parameterValues": parameters} | ({"artifacts": artifacts} if artifacts else {})
 
-    def _outputs(self, step: dict, place: int | None) -> dict:
+    def _outputs(self, step: dict[str, Any], place: int | None) -> dict[str, Any]:
         """Return where a step puts its outputs, as KFP's ExecutorInput.Outputs."""
         within = "/".join(("inside", step["name"], *([] if place is None else [str(place)])))
         folder = os.path.join(os.path.dirname(self._given[RECORD].path), *within.split("/"))
         shutil.rmtree(folder, ignore_errors=True)  # of an attempt before
         os.makedirs(folder)
-        outputs: dict = {"outputFile": os.path.join(folder, "executor_output.json")}
+        outputs: dict[str, Any] = {"outputFile": os.path.join(folder, "executor_output.json")}
         if step["outputs"]["parameters"]:
             outputs["parameters"] = {
                 name: {"outputFile": os.path.join(folder, name)} for name in step["outputs"]["parameters"]
@@ -184,7 +186,7 @@ class _Task:
             artifacts[name] = {"artifacts": [message]}
         return outputs | ({"artifacts": artifacts} if artifacts else {})
 
-    def _take(self, name: str, found: dict, place: int | None) -> None:
+    def _take(self, name: str, found: dict[str, Any], place: int | None) -> None:
         """Hand what a step has put out to the outputs of the fused task."""
         if place is not None:
             for kind in ("parameters", "artifacts"):
@@ -202,7 +204,7 @@ class _Task:
         with open(self._given[RECORD].path, "w", encoding="utf-8") as file:
             json.dump(self._record, file)
 
-    def _referred(self, values: dict) -> dict:
+    def _referred(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return inputs or outputs with the addresses of what comes in, or is put out here, by their names."""
         longest_first = sorted(self._places, key=len, reverse=True)
 
@@ -219,10 +221,11 @@ class _Task:
                 return value
             return {key: referred(each) for key, each in value.items()}
 
-        return referred(values)
+        found: dict[str, Any] = referred(values)
+        return found
 
 
-def _in_process(step: dict, executor_input: dict) -> str | None:
+def _in_process(step: dict[str, Any], executor_input: dict[str, Any]) -> str | None:
     """Execute a step in a process of its own, where the system can fork; return what to tell if it fails."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return execute(step["source"], step["function"], executor_input)
@@ -232,7 +235,7 @@ def _in_process(step: dict, executor_input: dict) -> str | None:
     process.start()
     sender.close()
     try:
-        told = receiver.recv()
+        told: str | None = receiver.recv()
     except EOFError:
         told = None
         process.join()
@@ -247,7 +250,7 @@ def _in_process(step: dict, executor_input: dict) -> str | None:
     return told
 
 
-def _execute(sender: Any, step: dict, executor_input: dict) -> None:
+def _execute(sender: Any, step: dict[str, Any], executor_input: dict[str, Any]) -> None:
     told = execute(step["source"], step["function"], executor_input)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -255,9 +258,9 @@ def _execute(sender: Any, step: dict, executor_input: dict) -> None:
     sender.close()
 
 
-def _put_out(step: dict, outputs: dict) -> dict:
+def _put_out(step: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
     """Return what a step has put out: parameters, and lists of RuntimeArtifacts."""
-    written: dict = {}
+    written: dict[str, Any] = {}
     if os.path.exists(outputs["outputFile"]):
         with open(outputs["outputFile"], encoding="utf-8") as file:
             written = json.load(file)
@@ -277,7 +280,7 @@ def _put_out(step: dict, outputs: dict) -> dict:
     return {"parameters": parameters, "artifacts": artifacts}
 
 
-def _bring(artifact: dict) -> None:
+def _bring(artifact: dict[str, Any]) -> None:
     """Bring what a step has written to a path of its own to the artifact's address, as a service does."""
     from kfp.dsl import Artifact
 
@@ -291,10 +294,10 @@ def _bring(artifact: dict) -> None:
         shutil.copyfile(custom, target)
 
 
-def _items_of(outer: Any) -> list:
+def _items_of(outer: Any) -> list[Any]:
     """Return the artifacts that a fused loop has left in one of its outputs, one of each iteration."""
     with open(os.path.join(outer.path, ITEMS), encoding="utf-8") as file:
-        kept = json.load(file)
+        kept: list[Any] = json.load(file)
     for artifact in kept:
         if artifact["uri"].startswith("./"):
             artifact["uri"] = _root(outer) + artifact["uri"][1:]
@@ -303,7 +306,7 @@ def _items_of(outer: Any) -> list:
 
 def _root(output: Any) -> str:
     """Return the address of the folder that the outputs of a fused task are in."""
-    return output.uri.rpartition("/")[0]
+    return str(output.uri).rpartition("/")[0]
 
 
 def _below(uri: str, outer: str) -> str:
@@ -311,7 +314,7 @@ def _below(uri: str, outer: str) -> str:
     return f".{uri[len(outer) :]}" if uri.startswith(f"{outer}/") else uri
 
 
-def _message(artifact: Any, kind: dict) -> dict:
+def _message(artifact: Any, kind: dict[str, Any]) -> dict[str, Any]:
     """Return an artifact of kfp's executor as KFP's RuntimeArtifact, of the type that the step's component has."""
     return {"name": artifact.name, "type": kind, "uri": artifact.uri, "metadata": dict(artifact.metadata)}
 

@@ -141,15 +141,14 @@ def _column_drift(name: str, before: pd.Series, now: pd.Series) -> Drift:
         tests.append((p_value, "chi-squared, of missing values", statistic))
     p_value, test, statistic = min(tests, default=(1.0, "chi-squared, of missing values", 0.0))
     p_value = min(1.0, p_value * len(tests))  # the smaller one of two
-    shares = map(_shares, counts)
-    return Drift(name, kind, bins, *shares, psi(*counts), test, statistic, p_value)
+    return Drift(name, kind, bins, _shares(counts[0]), _shares(counts[1]), psi(*counts), test, statistic, p_value)
 
 
 def _numbers(values: pd.Series, is_date: bool) -> np.ndarray:
     if not is_date:
-        return values.to_numpy(float)
+        return np.asarray(values.to_numpy(float))
     epoch = pd.Timestamp(0, tz=values.dt.tz).as_unit("us")
-    return (values - epoch).dt.total_seconds().to_numpy(float)
+    return np.asarray((values - epoch).dt.total_seconds().to_numpy(float))
 
 
 def _edges(numbers: np.ndarray) -> np.ndarray:
@@ -190,8 +189,8 @@ def _of_categories(name: str, before: pd.Series, now: pd.Series) -> Drift:
             bins.append(rest)
             counts = np.column_stack([counts, of_rest])
     statistic, p_value = _chi_squared(*counts)
-    shares = map(_shares, counts)
-    return Drift(name, "categories", bins, *shares, psi(*counts), "chi-squared", statistic, p_value)
+    shares = [_shares(of_rows) for of_rows in counts]
+    return Drift(name, "categories", bins, shares[0], shares[1], psi(*counts), "chi-squared", statistic, p_value)
 
 
 def _chi_squared(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
@@ -205,4 +204,4 @@ def _chi_squared(before: np.ndarray, now: np.ndarray) -> tuple[float, float]:
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
-    return np.asarray(counts) / max(1, np.sum(counts))
+    return np.asarray(counts / max(1, np.sum(counts)))

@@ -4,6 +4,7 @@ import math
 import re
 import unicodedata
 from html import escape
+from typing import Any
 
 import pandas as pd
 
@@ -41,7 +42,7 @@ def table(frame: pd.DataFrame, caption: str, bars: tuple[str, ...] = (), spread:
         few: Column that tells which rows stand on little; it is not shown itself.
     """
 
-    def cell(name: str, value: object, row: dict[str, object]) -> str:
+    def cell(name: str, value: Any, row: dict[str, Any]) -> str:
         if name in bars:
             share = min(max(value / largest[name], 0), 1) if math.isfinite(value) else 0
             around = ""

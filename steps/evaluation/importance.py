@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ class Importance:
         """The column without which nearly all is lost that the model gets beyond a guess."""
         gained = self.score - self.guessed
         if len(self.table) and gained > 0 and self.table["importance"].iloc[0] >= NEARLY_ALL * gained:
-            return self.table.index[0]
+            return str(self.table.index[0])
         return None
 
     def ranked(self, columns: list[str]) -> list[str]:
@@ -54,7 +55,8 @@ def features_of_columns(pipeline: Pipeline, X: pd.DataFrame, features: pd.DataFr
     """
     for step in pipeline:
         if hasattr(step, "outputs_"):
-            return step.outputs_
+            outputs: dict[str, list[str]] = step.outputs_
+            return outputs
     return {name: [name] for name in X if name in features}
 
 
@@ -92,7 +94,7 @@ def column_importance(
 
     def accuracies(rows: pd.DataFrame) -> np.ndarray:
         predicted = class_scores(classifier, rows).argmax(axis=1)
-        return (predicted.reshape(-1, len(sample)) == codes).mean(axis=1)
+        return np.asarray((predicted.reshape(-1, len(sample)) == codes).mean(axis=1))
 
     most_frequent = float(np.bincount(codes).max() / len(codes))
     return _importance(sample, columns, accuracies, most_frequent, rng)
@@ -122,7 +124,7 @@ def quantity_importance(
 
     def determined(rows: pd.DataFrame) -> np.ndarray:
         estimates = regressor.predict(rows).reshape(-1, len(sample))
-        return 1 - ((estimates - y) ** 2).mean(axis=1) / spread
+        return np.asarray(1 - ((estimates - y) ** 2).mean(axis=1) / spread)
 
     # estimates that are shuffled among rows are as far below no R² as they were above it
     return _importance(sample, columns, determined, -max(float(determined(sample)[0]), 0.0), rng)
@@ -166,7 +168,7 @@ def _importance(
 
 
 def _most_telling(
-    sample: pd.DataFrame, labels: np.ndarray, columns: dict[str, list[str]], test: Callable = f_classif
+    sample: pd.DataFrame, labels: np.ndarray, columns: dict[str, list[str]], test: Callable[..., Any] = f_classif
 ) -> dict[str, list[str]]:
     """Return the columns that have a feature that tells the labels best by itself, with their features."""
     features = [sample[name] for outputs in columns.values() for name in outputs]

@@ -46,7 +46,7 @@ class Evaluation:
     @property
     def sure(self) -> np.ndarray:
         """Probability of the predicted class of each row."""
-        return self.probabilities.max(axis=1)
+        return np.asarray(self.probabilities.max(axis=1))
 
     def metrics(self) -> Iterator[tuple[str, float]]:
         """Yield each figure with its name: accuracy, …, and for the class of code c f1_c, …."""
@@ -107,7 +107,7 @@ def evaluate(pipeline: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Evaluation:
 def class_scores(classifier: ClassifierMixin, features: pd.DataFrame) -> np.ndarray:
     """Return of each row and class the probability to be of it: against the rest, where a model was trained so."""
     if not isinstance(classifier, OneVsRestClassifier):
-        return classifier.predict_proba(features)
+        return np.asarray(classifier.predict_proba(features))
     scores = np.column_stack([of_class.predict_proba(features)[:, 1] for of_class in classifier.estimators_])
     # scikit-learn itself fits one model of two classes
     return np.hstack([1 - scores, scores]) if scores.shape[1] < len(classifier.classes_) else scores

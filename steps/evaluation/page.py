@@ -116,7 +116,10 @@ def report_page(title: str, verdict: str, figures: dict[str, str], sections: lis
 
 def _data_file(name: str) -> str:
     """Return the text of a file beside this one, also where both were shipped."""
-    return pkgutil.get_data(__package__, name).decode()
+    content = pkgutil.get_data(__package__, name)
+    if content is None:
+        raise FileNotFoundError(name)
+    return content.decode()
 
 
 def classes_report(per_class: pd.DataFrame) -> str:

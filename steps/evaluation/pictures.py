@@ -33,7 +33,7 @@ def confusion_picture(matrix: np.ndarray, names: list[str]) -> str:
         errors = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
         drawn = np.sort(np.argsort(-errors, kind="stable")[:MAX_CLASSES_DRAWN])
         others = np.setdiff1d(np.arange(len(names)), drawn)
-        groups = [*([place] for place in drawn), others]
+        groups: list[np.ndarray] = [*drawn.reshape(-1, 1), others]
         matrix = np.array([[matrix[np.ix_(down, across)].sum() for across in groups] for down in groups])
         note += f" Drawn are the {MAX_CLASSES_DRAWN} classes with the most errors; the {len(others)} others are one."
         names = [*(names[place] for place in drawn), f"{len(others)} others"]
@@ -101,8 +101,8 @@ def curves_picture(axes: Axes, x: str, y: str, name: str, description: str) -> s
     axes.grid(color=LINE, lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
-    if axes.get_legend():
-        axes.get_legend().remove()
+    if legend := axes.get_legend():
+        legend.remove()
     return picture(axes.figure, name, description)
 
 
@@ -147,7 +147,7 @@ def curves(is_class: np.ndarray, probabilities: np.ndarray, names: list[str]) ->
     """
     present = [place for place in range(len(names)) if 0 < is_class[:, place].sum() < len(is_class)]
     precise = {place: average_precision_score(is_class[:, place], probabilities[:, place]) for place in present}
-    bright = sorted(sorted(present, key=precise.get)[: 8 if len(present) <= 8 else 7])
+    bright = sorted(sorted(present, key=precise.__getitem__)[: 8 if len(present) <= 8 else 7])
     looks = {place: {"color": MUTED, "lw": 0.6, "alpha": 0.35, "ls": "-"} for place in present if place not in bright}
     for number, place in enumerate(bright):  # last, to be on top; colours alone do not tell lines apart for everybody
         looks[place] = {"color": CLASSES[number], "lw": 1.5, "ls": "-" if number < 4 else (0, (4, 1.5))}

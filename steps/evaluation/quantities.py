@@ -30,7 +30,7 @@ class QuantityEvaluation:
     @property
     def residuals(self) -> np.ndarray:
         """What is true less what is estimated."""
-        return self.y - self.y_pred
+        return np.asarray(self.y - self.y_pred)
 
     def metrics(self) -> Iterator[tuple[str, float]]:
         """Yield each figure with its name."""

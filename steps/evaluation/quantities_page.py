@@ -102,17 +102,16 @@ def estimates_report(evaluation: QuantityEvaluation) -> str:
     """Draw what is estimated against what is true, and how far it is off."""
     y, estimated, residuals = evaluation.y, evaluation.y_pred, evaluation.residuals
     places = np.sort(np.random.default_rng(0).permutation(len(y))[:MAX_POINTS])
-    dots = {"s": 5, "color": ACCENT, "alpha": 0.5, "lw": 0}
 
     axes = _axes("true", "estimated")
     ends = [min(y.min(), estimated.min()), max(y.max(), estimated.max())]
     axes.plot(ends, ends, color=MUTED, lw=0.8, ls=(0, (1, 2)))
-    axes.scatter(y[places], estimated[places], **dots)
+    axes.scatter(y[places], estimated[places], s=5, color=ACCENT, alpha=0.5, lw=0)
     against = picture(axes.figure, "against", "Estimates against what is true; on the diagonal they are right.")
 
     axes = _axes("estimated", "true less estimated")
     axes.axhline(0, color=MUTED, lw=0.8, ls=(0, (1, 2)))
-    axes.scatter(estimated[places], residuals[places], **dots)
+    axes.scatter(estimated[places], residuals[places], s=5, color=ACCENT, alpha=0.5, lw=0)
     off = picture(axes.figure, "residuals", "How far the estimates are off, against the estimates.")
 
     axes = _axes("true less estimated", "test rows")

@@ -6,14 +6,14 @@ import warnings
 from xml.etree import ElementTree
 
 import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 # colours of a figure that stand for variables of the page, so that it follows the page into the dark
 VARIABLES = ["ink", "muted", "line", "accent", "page", *(f"c{number}" for number in range(8))]
 INK, MUTED, LINE, ACCENT, PAGE, *CLASSES = (f"#0102{number:02x}" for number in range(len(VARIABLES)))
 
 
-def picture(figure: Figure, name: str, description: str) -> str:
+def picture(figure: Figure | SubFigure, name: str, description: str) -> str:
     """Return a figure as SVG to stand in a page: its text stays text, its colours are those of the page.
 
     The colours #010200, #010201, … stand for the page's variables --ink, --muted, --line, --accent, --page, --c0, ….
@@ -26,7 +26,7 @@ def picture(figure: Figure, name: str, description: str) -> str:
     written = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has them
-        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+        figure.figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     svg = ElementTree.fromstring(written.getvalue())
     for parent in svg.iter():
         for child in [child for child in parent if child.tag.endswith(("}metadata", "}style"))]:

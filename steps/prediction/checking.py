@@ -116,7 +116,7 @@ class RowsCheck:
                 kind = columns[name]["kind"]
                 lines.append(f"{name!r}: {of.unread:,} values are no {kind} and taken as missing, such as {examples}")
             if of.new:
-                often = sorted(of.new, key=of.new.get, reverse=True)
+                often = sorted(of.new, key=of.new.__getitem__, reverse=True)
                 shown = ", ".join(f"{value[:30]!r} ({of.new[value]:,})" for value in often[:MAX_EXAMPLES])
                 more = f" and {len(often) - MAX_EXAMPLES:,} more" if len(often) > MAX_EXAMPLES else ""
                 rows = sum(of.new.values())
@@ -152,10 +152,12 @@ def _is_kind(kind: pa.DataType, wanted: str) -> bool:
     """Return whether an Arrow column of a type needs no reading to be of a kind."""
     types = pa.types
     if wanted in ("number", "boolean"):
-        return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind)
-    if wanted == "date":
-        return types.is_timestamp(kind) or types.is_null(kind)
-    return types.is_time(kind) or types.is_duration(kind) or types.is_null(kind)
+        is_wanted = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    elif wanted == "date":
+        is_wanted = types.is_timestamp(kind)
+    else:
+        is_wanted = types.is_time(kind) or types.is_duration(kind)
+    return bool(is_wanted or types.is_null(kind))
 
 
 def _count_unread(counted: Counted, values: pa.ChunkedArray, reading: dict[str, str]) -> None:

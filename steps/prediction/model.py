@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 
 from steps.champions import current
 from steps.model_folder import FACTS, MODEL, REFERENCE, load_model
-from steps.tables.files import local_path
+from steps.places import local_path
 
 
 def take_model(place: str, sha256: str, folder: str) -> Pipeline:
@@ -45,8 +45,11 @@ def require_own(model: object, place: str) -> None:
     Raises:
         ValueError: it is another.
     """
-    is_own = isinstance(model, Pipeline) and hasattr(model[0], "columns")
-    is_own = is_own and (hasattr(model, "predict_proba") or hasattr(model[-1], "predict_interval"))
+    is_own = (
+        isinstance(model, Pipeline)
+        and hasattr(model[0], "columns")
+        and (hasattr(model, "predict_proba") or hasattr(model[-1], "predict_interval"))
+    )
     if not is_own:
         raise ValueError(
             f"{place} holds a {type(model).__name__}, no model that takes raw rows. Name one that training has made."

@@ -20,15 +20,19 @@ from steps.prediction.rows import blocks, frame_of
 from steps.raw_rows import distinct_names
 from steps.tables.types import label_column
 
-T, U = TypeVar("T"), TypeVar("U")
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Predicted(Protocol):
     """What came of rows that were predicted."""
 
-    rows: int  # how many
     classes: list[str]  # names of the classes; none of a quantity
     columns: list[str]  # names of what is written of each row
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
 
     @property
     def class_mix(self) -> dict[str, float]:
@@ -75,7 +79,7 @@ class PredictedClasses:
         return {"accuracy": float((true == predicted).mean()), "macro_f1": macro_f1, "labelled_rows": len(true)}
 
     def of_block(self, rows: pd.DataFrame) -> np.ndarray:
-        return self._model.predict_proba(rows)
+        return np.asarray(self._model.predict_proba(rows))
 
     def add(self, found: np.ndarray, labels: pa.ChunkedArray | None) -> list[pa.Array | np.ndarray]:
         codes = found.argmax(axis=1)
@@ -107,7 +111,7 @@ class EstimatedQuantities:
         return {**errors(true, estimated), "interval_coverage": coverage, "labelled_rows": len(true)}
 
     def of_block(self, rows: pd.DataFrame) -> np.ndarray:
-        return self._model[-1].predict_interval(self._model[:-1].transform(rows))
+        return np.asarray(self._model[-1].predict_interval(self._model[:-1].transform(rows)))
 
     def add(self, found: np.ndarray, labels: pa.ChunkedArray | None) -> list[pa.Array | np.ndarray]:
         self.rows += len(found)
@@ -148,7 +152,7 @@ def predict(
     missing = [name for name in keep if name not in there]
     if missing:
         raise ValueError(f"keep: the table has no column {missing[0]!r}. It has {', '.join(map(repr, there[:20]))}.")
-    predicted = (PredictedClasses if hasattr(model, "predict_proba") else EstimatedQuantities)(model)
+    predicted: Predicted = (PredictedClasses if hasattr(model, "predict_proba") else EstimatedQuantities)(model)
     names = [*keep, *distinct_names(predicted.columns, tuple(keep))]
     read = [*dict.fromkeys([*model[0].columns, *keep, *([] if label is None else [label])])]
     writer = None
@@ -200,7 +204,7 @@ def _margin(probabilities: np.ndarray) -> np.ndarray:
     return highest[:, 1] - highest[:, 0]
 
 
-def _codes(labels: pa.ChunkedArray, codes_of: dict[object, int]) -> np.ndarray:
+def _codes(labels: pa.ChunkedArray, codes_of: dict[str | None, int]) -> np.ndarray:
     """Return the codes of labels: -1 for a class that the model does not know, -2 for none."""
     encoded = labels.combine_chunks().dictionary_encode() if not pa.types.is_dictionary(labels.type) else None
     encoded = labels.unify_dictionaries().combine_chunks() if encoded is None else encoded
@@ -208,7 +212,7 @@ def _codes(labels: pa.ChunkedArray, codes_of: dict[object, int]) -> np.ndarray:
         encoded = encoded.chunk(0)
     categories = map(category_of, encoded.dictionary.to_pylist())
     codes = np.array([-2 if name is None else codes_of.get(name, -1) for name in categories] + [-2], np.int32)
-    return codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()]
+    return np.asarray(codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()])
 
 
 def _kept(values: pa.ChunkedArray, as_csv: bool) -> pa.ChunkedArray:

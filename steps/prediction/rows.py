@@ -1,13 +1,15 @@
 """The rows that a model is to predict: of any table, in blocks, as its own first step takes them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import dataset
 from sklearn.pipeline import Pipeline
 
-from steps.tables.options import NA_VALUES, ReadOptions
+from steps.cells import NA_VALUES
+from steps.tables.options import ReadOptions
 from steps.tables.reading import Table, open_table
 from steps.tables.types import plain_column
 
@@ -18,7 +20,7 @@ def open_rows(
     source: str,
     folder: str,
     columns: Iterable[str],
-    facts: dict[str, object],
+    facts: dict[str, Any],
     header: str = "",
     names: Sequence[str] = (),
     na_values: Sequence[str] = (),

@@ -50,7 +50,7 @@ def bootstrap(true: np.ndarray, first: np.ndarray, second: np.ndarray, seed: int
     def macro_f1(predicted: np.ndarray) -> np.ndarray:
         n_right = drawn @ (is_class[0] & predicted)
         f1 = np.divide(2 * n_right, n_true + drawn @ predicted, out=np.zeros(n_true.shape), where=n_true > 0)
-        return f1.sum(axis=1) / (n_true > 0).sum(axis=1)  # of the classes that were drawn
+        return np.asarray(f1.sum(axis=1) / (n_true > 0).sum(axis=1))  # of the classes that were drawn
 
     low, high = np.percentile(macro_f1(is_class[2]) - macro_f1(is_class[1]), [2.5, 97.5])
     return float(low), float(high)

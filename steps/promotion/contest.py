@@ -1,6 +1,7 @@
 """A new model against the champion, on rows that neither was trained on."""
 
 import os
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def contest(
 def _verdict(
     champion: Champion | None,
     place: str,
-    facts: dict,
+    facts: dict[str, Any],
     test: pd.DataFrame,
     predicted: np.ndarray,
     max_class_loss: float,
@@ -88,7 +89,9 @@ def _verdict(
     return verdict.with_reason(told) if told else verdict
 
 
-def _unseen(model: Pipeline, folder: str, former: dict, facts: dict, test: pd.DataFrame) -> tuple[np.ndarray, str]:
+def _unseen(
+    model: Pipeline, folder: str, former: dict[str, Any], facts: dict[str, Any], test: pd.DataFrame
+) -> tuple[np.ndarray, str]:
     """Return which test rows the champion was not trained on, and what is to be told of that."""
     hashes = row_hashes(model, test, facts["label"])
     if former["fingerprint"] == facts["fingerprint"] and former["test_rows"] == digest_of(hashes):

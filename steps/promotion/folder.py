@@ -22,8 +22,8 @@ PACKAGES = ("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "skrub")  # 
 N_REFERENCE = 10_000  # rows
 BY_CLASS = ("rows", "precision", "recall", "f1")
 OVERALL = ("accuracy", "macro_f1", "mean_f1")
-OF_QUANTITIES = ("r2", "mean_absolute_error", "root_mean_squared_error", "interval_coverage", "interval_width")
-OF_QUANTITIES = (*OF_QUANTITIES, *(f"baseline_{name}" for name in OF_QUANTITIES[:3]))
+OF_ERRORS = ("r2", "mean_absolute_error", "root_mean_squared_error")
+OF_QUANTITIES = (*OF_ERRORS, "interval_coverage", "interval_width", *(f"baseline_{name}" for name in OF_ERRORS))
 N_QUANTILES = 1_001  # of what is estimated of the test rows, from the smallest to the largest
 
 
@@ -110,11 +110,13 @@ def write_folder(folder: str, file: str, facts: dict[str, Any], model: Pipeline,
     np.save(os.path.join(folder, TRAINING_ROWS), np.unique(row_hashes(model, train, facts["label"])))
     evenly = np.linspace(0, len(train) - 1, min(len(train), N_REFERENCE)).round().astype(int)
     train[list(facts["columns"])].iloc[evenly].to_parquet(os.path.join(folder, REFERENCE), index=False)
-    script = pkgutil.get_data(__package__, "predict.py").decode()
+    script = pkgutil.get_data(__package__, "predict.py")
+    if script is None:
+        raise FileNotFoundError("predict.py")
     texts = {
         FACTS: json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False),
         CARD: model_card(facts),
-        SCRIPT: script.replace('SHA256 = ""', f'SHA256 = "{facts["sha256"]}"'),
+        SCRIPT: script.decode().replace('SHA256 = ""', f'SHA256 = "{facts["sha256"]}"'),
         REQUIREMENTS: "".join(f"{package}=={pinned}\n" for package, pinned in facts["packages"].items()),
     }
     for name, text in texts.items():

@@ -44,7 +44,8 @@ def judge(true: np.ndarray, champion: np.ndarray, challenger: np.ndarray, max_cl
     ]
     means = [float(of_classes.mean()) for of_classes in f1]
     low, high = bootstrap(true, champion, challenger)
-    figures = {"rows": len(true), "champion_macro_f1": means[0], "macro_f1": means[1], "low": low, "high": high}
+    figures: dict[str, Any] = {"rows": len(true), "champion_macro_f1": means[0], "macro_f1": means[1]}
+    figures |= {"low": low, "high": high}
     seen = (
         f"macro-F1 {means[1]:.4f} against {means[0]:.4f} of the champion on the same {len(true):,} test rows; the "
         f"difference lies between {low:+.4f} and {high:+.4f} in 95% of {N_RESAMPLES:,} resamples"

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import joblib
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 HERE = Path(__file__).resolve().parent
 SHA256 = ""  # of model.joblib: loading a model executes what its file says, so no other is loaded
 
 
-def load_model():
+def load_model() -> Pipeline:
     """Return the scikit-learn model; it takes raw rows, in any order of columns and with others among them."""
     content = (HERE / "model.joblib").read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
@@ -24,7 +25,7 @@ def load_model():
     return joblib.load(io.BytesIO(content))
 
 
-def read_rows(path):
+def read_rows(path: str) -> pd.DataFrame:
     """Read a table as training did: the same words stand for missing values."""
     if path.endswith(".parquet"):
         return pd.read_parquet(path)
@@ -32,7 +33,7 @@ def read_rows(path):
     return pd.read_csv(path, na_values=["", *facts["na_values"]], keep_default_na=False, low_memory=False)
 
 
-def predict(rows):
+def predict(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the class of each row and the probability of every class; of a quantity its estimate and interval."""
     model = load_model()
     if not hasattr(model, "predict_proba"):

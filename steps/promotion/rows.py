@@ -14,7 +14,7 @@ def row_hashes(model: Pipeline, rows: pd.DataFrame, label: str) -> np.ndarray:
     """
     read = model[0].transform(rows)
     read.insert(len(read.columns), label, rows[label].astype(str).to_numpy(), allow_duplicates=True)
-    return pd.util.hash_pandas_object(read, index=False).to_numpy()
+    return np.asarray(pd.util.hash_pandas_object(read, index=False))
 
 
 def digest_of(hashes: np.ndarray) -> str:

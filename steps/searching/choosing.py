@@ -45,7 +45,8 @@ def best_first(scored: list[Scored], n: int) -> list[Scored]:
     Models of several kinds err differently, which is what a vote lives on.
     """
     ranked = sorted(scored, key=lambda one: (-one.objective, one.name))
-    most, taken = max(1, -(-n // 2)), []
+    most = max(1, -(-n // 2))
+    taken: list[Scored] = []
     for one in ranked:
         if len(taken) < n and sum(other.learner == one.learner for other in taken) < most:
             taken.append(one)
@@ -82,7 +83,7 @@ def choose_vote(
         total, score = total + taken.probabilities, max(scores)
         if score > best_score + worth:
             best, best_score = [*chosen], score
-    total = sum(one.probabilities for one in best) / len(best)
+    total = sum((one.probabilities for one in best), np.zeros(())) / len(best)
     exponent = 0.0
     for tried in EXPONENTS:
         score = objective(divided(total, shares**tried), codes, metric)

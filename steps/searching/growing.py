@@ -66,7 +66,7 @@ def grow(
         rounds: The most rounds; None for those of the learner.
     """
     started, judging = time.perf_counter(), 0.0
-    numbers = Numbers(tuple(map(tuple, pairs[: candidate["parameters"]["pairs"]])))
+    numbers = Numbers(tuple((sign, one, other) for sign, one, other in pairs[: candidate["parameters"]["pairs"]]))
     matrix = numbers.transform(X)
     known, codes = np.unique(y, return_inverse=True)  # of a class without a row here, no learner knows
     categorical = [place for place, dtype in enumerate(X.dtypes) if isinstance(dtype, pd.CategoricalDtype)]

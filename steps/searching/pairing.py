@@ -37,4 +37,4 @@ def _importances(matrix: np.ndarray, codes: np.ndarray, max_features: float, see
     forest = ExtraTreesClassifier(
         N_TREES, max_features=max_features, min_samples_leaf=3, n_jobs=n_threads(), random_state=seed
     )
-    return forest.fit(matrix, codes).feature_importances_
+    return np.asarray(forest.fit(matrix, codes).feature_importances_)

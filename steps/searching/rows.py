@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -78,8 +79,10 @@ def divide(
     """
     n_classes = int(codes.max()) + 1
     fold = np.full(len(codes), -1)
-    if times is not None or groups is not None:
-        fold[_held(codes, validation_size, seed, times, groups)] = 0
+    if times is not None:
+        fold[_held(codes, validation_size, seed, "times", times)] = 0
+    elif groups is not None:
+        fold[_held(codes, validation_size, seed, "groups", groups)] = 0
     if not (fold == 0).any():
         fold = _at_random(codes, validation_size, seed)
     rng = np.random.default_rng(seed)
@@ -106,15 +109,13 @@ def _at_random(codes: np.ndarray, validation_size: float, seed: int) -> np.ndarr
 
 
 def _held(
-    codes: np.ndarray, validation_size: float, seed: int, times: pd.Series | None, groups: pd.Series | None
+    codes: np.ndarray, validation_size: float, seed: int, name: Literal["times", "groups"], given: pd.Series
 ) -> np.ndarray:
     """Mark the rows to validate by time or by groups; none where that leaves one class to fit on."""
-    name = "times" if times is not None else "groups"
-    given = times if times is not None else groups
     table = pa.table({"label": pa.array(codes), name: pa.Array.from_pandas(given.reset_index(drop=True))})
-    role = {"split_by": name} if times is not None else {"group_by": name}
+    split_by, group_by = (name, "") if name == "times" else ("", name)
     try:
-        held = hold_back(table, "label", validation_size, seed, **role)
+        held = hold_back(table, "label", validation_size, seed, split_by, group_by)
     except ValueError as error:
         print(f"The rows to validate are drawn at random: {error}")
         return np.zeros(len(codes), bool)

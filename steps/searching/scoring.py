@@ -31,7 +31,7 @@ class Scored:
     row_seconds: float  # of predicting a row
     slowness: float  # seconds of the task for each of its processor's: above 1 where others use the cores, too
     megabytes: float  # of the model, in a compressed file
-    probabilities: np.ndarray = field(repr=False, compare=False, default=None)  # of the validation rows, fold by fold
+    probabilities: np.ndarray = field(repr=False, compare=False)  # of the validation rows, fold by fold
 
     def write(self, path: str) -> None:
         """Write it as a file of NumPy."""

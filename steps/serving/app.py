@@ -3,6 +3,7 @@
 import asyncio
 import time
 import traceback
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -70,6 +71,7 @@ def application(predictor: Predictor, facts: dict[str, Any], health: str, predic
     async def measured() -> Response:
         return Response(rendered(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         told = {
             404: f"There is no {request.url.path[:200]}. Send instances by POST to {predict}; /docs tells more.",
@@ -82,7 +84,6 @@ def application(predictor: Predictor, facts: dict[str, Any], health: str, predic
     app.add_api_route("/metrics", measured, methods=["GET"], summary="Measurements for Prometheus")
     # FastAPI would leave the nulls of the example row out
     app.openapi()["paths"][predict]["post"]["requestBody"] = request_body(facts)
-    app.add_exception_handler(HTTPException, refused)
     app.add_middleware(Measuring, metrics=metrics, routes={predict: "predict", health: "health"})
     return app
 
@@ -114,7 +115,7 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _error(code: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _error(code: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return an error in the shape of Google's services."""
     status = STATUSES.get(code, "UNKNOWN")
     return JSONResponse({"error": {"code": code, "message": message, "status": status}}, code, headers)
@@ -124,16 +125,15 @@ class Metrics:
     """What is counted and timed."""
 
     def __init__(self, facts: dict[str, Any]):
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        told = {"registry": self.registry}
-        self.requests = Counter("serving_requests", "Requests.", ["route", "status"], **told)
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter("serving_requests", "Requests.", ["route", "status"], registry=registry)
         self.seconds = Histogram(
-            "serving_request_seconds", "Seconds from request to answer.", ["route"], buckets=SECONDS, **told
+            "serving_request_seconds", "Seconds from request to answer.", ["route"], buckets=SECONDS, registry=registry
         )
-        self.rows = Counter("serving_rows", "Rows that were predicted.", **told)
-        self.predictions = Counter("serving_predictions", "Predictions of each class.", ["class"], **told)
-        Info("serving_model", "The model.", **told).info(
+        self.rows = Counter("serving_rows", "Rows that were predicted.", registry=registry)
+        self.predictions = Counter("serving_predictions", "Predictions of each class.", ["class"], registry=registry)
+        Info("serving_model", "The model.", registry=registry).info(
             {name: str(facts.get(name, "")) for name in ("sha256", "identifier", "run", "label")}
         )
 

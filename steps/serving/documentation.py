@@ -99,7 +99,7 @@ def _is_quantity(facts: dict[str, Any]) -> bool:
 
 def _predictions(facts: dict[str, Any]) -> dict[str, Any]:
     if _is_quantity(facts):
-        of_one = {name: {"type": "number"} for name in ("predicted", "lower", "upper")}
+        of_one: dict[str, dict[str, Any]] = {name: {"type": "number"} for name in ("predicted", "lower", "upper")}
     else:
         classes = facts["classes"]
         probabilities = {"type": "object", "properties": {name: {"type": "number"} for name in classes}}

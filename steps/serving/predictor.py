@@ -88,7 +88,7 @@ class Predictor:
         yield to_json(answer, inf_nan_mode="null"), by_class
 
     def _intervals(self, rows: pd.DataFrame) -> np.ndarray:
-        return self.classifier.predict_interval(self.features.transform(rows))
+        return np.asarray(self.classifier.predict_interval(self.features.transform(rows)))
 
     def _probabilities(self, rows: pd.DataFrame) -> np.ndarray:
         features = self.features.transform(rows)

@@ -92,6 +92,7 @@ class Reader:
 
     def _of_objects(self, instances: list[dict[str, Any]]) -> tuple[dict[str, Sequence[Any]], list[str]]:
         others = sorted({*()}.union(*instances) - {*self.kinds})
+        columns: dict[str, Sequence[Any]]
         try:
             columns = {name: [instance[name] for instance in instances] for name in self.kinds}
         except KeyError:

@@ -18,7 +18,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from steps.serving.wheels import SAID, SERVING, WHEELS
 
@@ -27,6 +30,7 @@ STORAGE = "https://storage.googleapis.com"
 TRIES, SECONDS = 5, 60
 DOWNLOADS = 8  # at a time
 BLOCK = 1 << 20
+T = TypeVar("T")
 
 
 class CannotStartError(Exception):
@@ -128,9 +132,7 @@ def _listed(bucket: str, prefix: str, token: str) -> list[dict[str, str]]:
     while True:
         asked = {"prefix": prefix, "fields": "items(name,size,md5Hash,generation),nextPageToken"}
         query = urllib.parse.urlencode(asked | ({"pageToken": page} if page else {}))
-        answer = json.loads(
-            _tried(lambda query=query: _read(f"/b/{_quoted(bucket)}/o?{query}", token), f"gs://{bucket}")
-        )
+        answer = json.loads(_tried(partial(_read, f"/b/{_quoted(bucket)}/o?{query}", token), f"gs://{bucket}"))
         found += answer.get("items", [])
         page = answer.get("nextPageToken", "")
         if not page:
@@ -159,7 +161,7 @@ def _download(bucket: str, found: dict[str, str], path: str, token: str) -> None
     _tried(attempt, name)
 
 
-def _tried(attempt, what: str):
+def _tried(attempt: Callable[[], T], what: str) -> T:
     """Return what an attempt gives, which is repeated where that may help.
 
     Raises:
@@ -194,7 +196,8 @@ def _open(place: str, token: str) -> http.client.HTTPResponse:
     host = host if "://" in host else f"http://{host}"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{host.rstrip('/')}/storage/v1{place}", headers=headers)
-    return urllib.request.urlopen(request, timeout=SECONDS)
+    answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=SECONDS)
+    return answer
 
 
 def _token() -> str:
@@ -207,7 +210,8 @@ def _token() -> str:
 
     def attempt() -> str:
         with urllib.request.urlopen(request, timeout=5) as answer:
-            return json.loads(answer.read())["access_token"]
+            token: str = json.loads(answer.read())["access_token"]
+            return token
 
     return _tried(attempt, "The token of the service account, which Google Cloud's machines have,")
 

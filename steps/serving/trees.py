@@ -21,7 +21,9 @@ class SharedEncoder:
     """Encodes rows once for classifiers that encode them alike."""
 
     def __init__(self, encoder: Any):
-        self.encoder, self.rows, self.encoded = encoder, None, None
+        self.encoder = encoder
+        self.rows: pd.DataFrame | None = None
+        self.encoded = np.empty(0)
 
     def transform(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the encoded rows."""
@@ -85,7 +87,7 @@ class JoinedTrees:
             start += count
         probabilities = np.array(scores).T
         sums = probabilities.sum(axis=1, keepdims=True)
-        return np.divide(probabilities, sums, out=probabilities, where=sums != 0)
+        return np.asarray(np.divide(probabilities, sums, out=probabilities, where=sums != 0))
 
 
 def _joined(trees: list[np.ndarray], n_bitsets: list[int], column: int) -> np.ndarray:

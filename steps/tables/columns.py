@@ -90,7 +90,7 @@ def _describe_values(column: Column, plain: pa.ChunkedArray) -> None:
         bounds = pc.min_max(plain).as_py()
         column.min, column.max = bounds["min"], bounds["max"]
         head = head.drop_null()
-        is_huge = types.is_floating(kind) and max(abs(column.min), abs(column.max)) >= 2**63
+        is_huge = types.is_floating(kind) and max(abs(bounds["min"]), abs(bounds["max"])) >= 2**63
         if is_huge and pc.all(pc.equal(pc.floor(head), head)).as_py():
             column.add_note("whole numbers beyond 64 bits: read as decimal numbers, their last digits are lost")
 
@@ -124,7 +124,7 @@ def _find_use(column: Column, plain: pa.ChunkedArray, labels: Labels, is_kept: b
     if column.distinct == 1 and plain.null_count == 0:
         column.drop("constant: every row has the same value")
         return
-    if not is_kept and is_identifier(plain, column.distinct):
+    if not is_kept and is_identifier(plain, column.distinct or 0):
         share, base = alone(plain, labels), labels.most_frequent
         if is_running(plain) or not tells(share, labels):
             told = f"alone it gives {max(share, base):.1%} of the {labels.many}, guessing {base:.1%}"
@@ -215,7 +215,7 @@ def is_running(column: pa.ChunkedArray) -> bool:
     if not types.is_integer(column.type):
         return True
     bounds = pc.min_max(column).as_py()
-    return bounds["max"] - bounds["min"] < 2 * len(column)
+    return bool(bounds["max"] - bounds["min"] < 2 * len(column))
 
 
 def is_copy(column: pa.ChunkedArray, labels: Labels) -> bool:

@@ -6,17 +6,17 @@ import io
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from steps.cells import NA_VALUES
 from steps.tables.delimiters import long_fields
 from steps.tables.dialect import Dialect
 from steps.tables.encodings import Repaired
-from steps.tables.files import READ_ERRORS, damage, unpacked
-from steps.tables.options import NA_VALUES, ReadOptions
+from steps.tables.files import READ_ERRORS, Stream, damage, unpacked
+from steps.tables.options import ReadOptions
 from steps.tables.sniffing import csv_dialect
 from steps.tables.strangers import require_no_packed
 from steps.tables.types import require_distinct
@@ -26,7 +26,7 @@ MOST_HEAD_BYTES = 1 << 26  # the same, where a row is longer
 BLOCK_BYTES = 1 << 25  # of text that are read at once
 
 
-def csv_head(name: str, stream: BinaryIO, options: ReadOptions, encoding: str = "") -> tuple[Dialect, bytes, bool]:
+def csv_head(name: str, stream: Stream, options: ReadOptions, encoding: str = "") -> tuple[Dialect, bytes, bool]:
     """Return how a text file is written, its beginning with a whole row at least, and whether that is all of it.
 
     Raises:
@@ -50,7 +50,7 @@ def csv_head(name: str, stream: BinaryIO, options: ReadOptions, encoding: str = 
         size *= 4
 
 
-def csv_names(name: str, stream: BinaryIO, options: ReadOptions) -> tuple[list[str], bool]:
+def csv_names(name: str, stream: Stream, options: ReadOptions) -> tuple[list[str], bool]:
     """Return the names of the columns of a text file and whether it has rows, having read its beginning.
 
     Raises:
@@ -187,11 +187,15 @@ def plain(block: bytes, dialect: Dialect) -> bytes:
         text = re.sub(r'("(?:[^"]|"")*")|[ \t]+', lambda found: found[1] or "\t", text)
     if not (dialect.spaces or dialect.escapes):
         return text.encode()
-    how = {"skipinitialspace": bool(dialect.spaces)}
     if dialect.escapes:
-        text, how["escapechar"] = text.replace(r"\N", r"\\N"), "\\"
+        text = text.replace(r"\N", r"\\N")
     written = io.StringIO(newline="")
-    rows = python_csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter, **how)
+    rows: Iterator[list[str]] = python_csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=dialect.delimiter,
+        escapechar="\\" if dialect.escapes else None,
+        skipinitialspace=bool(dialect.spaces),
+    )
     if dialect.spaces == "around":
         rows = ([cell.rstrip(" ") for cell in row] for row in rows)
     with long_fields():
@@ -246,6 +250,10 @@ def csv_table(
             convert,
         )
 
+    def skip(row: csv.InvalidRow) -> str:
+        wrong.append(row)
+        return "skip"
+
     try:
         try:
             return read()
@@ -256,7 +264,7 @@ def csv_table(
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0][:300]
         if "parse error" in reason:
-            read(False, len(block), lambda row: wrong.append(row) or "skip")
+            read(False, len(block), skip)
         if not wrong:
             raise ValueError(f"{path} is not a table that can be read: {reason}. Check the file.") from None
     row = wrong[0]

@@ -48,7 +48,8 @@ def dialect_notes(
         n_skipped: Lines before the header.
         has_mark: Whether a value holds what comments begin with.
     """
-    name, arguments = name.rpartition("/")[2], {}
+    name = name.rpartition("/")[2]
+    arguments: dict[str, Any] = {}
     if dialect.delimiter != ",":
         arguments["sep"] = r"\s+" if dialect.delimiter == " " else dialect.delimiter
         facts.append(f"columns separated by {DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))}")

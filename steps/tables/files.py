@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, Protocol
 
 import pyarrow as pa
 
@@ -144,7 +144,7 @@ def compression_of(name: str, magic: bytes) -> str | None:
     return next((codec for start, codec in PACKED.items() if magic.startswith(start)), None)
 
 
-def format_of(name: str, file: BinaryIO) -> str:
+def format_of(name: str, file: IO[bytes]) -> str:
     """Return what a file is: parquet, arrow, orc, excel, or text, which may be packed.
 
     Raises:
@@ -166,8 +166,14 @@ def format_of(name: str, file: BinaryIO) -> str:
     return found
 
 
+class Stream(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 @contextlib.contextmanager
-def unpacked(name: str, file: BinaryIO | str) -> Iterator[BinaryIO]:
+def unpacked(name: str, file: IO[bytes] | str) -> Iterator[IO[bytes]]:
     """Open a text file, packed or not, by its path or where it is open.
 
     Raises:
@@ -188,7 +194,7 @@ def unpacked(name: str, file: BinaryIO | str) -> Iterator[BinaryIO]:
             yield stream
 
 
-def _zip(name: str, file: BinaryIO | str) -> zipfile.ZipFile:
+def _zip(name: str, file: IO[bytes] | str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
     except READ_ERRORS as error:
@@ -220,7 +226,7 @@ def damage(name: str, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     if "runcated" in reason or "magic bytes not found" in reason or "footer" in reason or "zip file" in reason:
         reason = f"it was cut short or is damaged ({reason})"
-    elif getattr(error, "errno", None):
+    elif isinstance(error, OSError) and error.errno:
         reason = error.strerror or reason
     return f"{name} is not a table that can be read: {reason}. Check the file, or export it again."
 

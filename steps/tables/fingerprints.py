@@ -49,7 +49,8 @@ def of_objects(generations: Iterable[object], checksums: Sequence[str | None], n
         names: Their names in the folder that is read as one table, none for no folder.
     """
     seen = _joined([*map(str, generations), *names])[:32]
-    return f"{seen}-{_content_of_objects(checksums, names)}" if all(checksums) else seen
+    known = [checksum for checksum in checksums if checksum]
+    return f"{seen}-{_content_of_objects(known, names)}" if len(known) == len(checksums) else seen
 
 
 def of_bigquery(table_id: str, changed: datetime, rows: int) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from steps.tables.options import NA_VALUES, ReadOptions
+from steps.cells import NA_VALUES
+from steps.tables.options import ReadOptions
 
 # numbers, dates and times, such as no header has but one of years
 VALUE = re.compile(r"\s*[-+]?[$€£]?(\d[\d.,:/-]*|\.\d+)([eE][-+]?\d+)?\s*%?([T ]\d\d:\d\d\S*)?\s*")
@@ -132,7 +133,7 @@ def _short(named: list[str], below: Sequence[Sequence[str]]) -> Header:
     return Header([UNREAD, *named], 1, [fact])
 
 
-def _two_lines(first: list[str], below: list[list[str]], label: str) -> Header | None:
+def _two_lines(first: Sequence[str], below: Sequence[Sequence[str]], label: str) -> Header | None:
     """Return a header of two rows, None where the second row is data.
 
     The second is no data where it has words over all columns of numbers, none of which comes again below. Of the two,
@@ -151,7 +152,7 @@ def _two_lines(first: list[str], below: list[list[str]], label: str) -> Header |
     if not n_words or are_values:
         return None
     joined = ["_".join(filter(None, pair)) for pair in zip(first, second, strict=True)]
-    choices = [
+    choices: list[tuple[list[str], str, dict[str, Any]]] = [
         (_named(first), "the second row is no data but a second header", {"skiprows": [1]}),
         (_named(second), "a header of two rows, of which the second is taken", {"header": 1}),
         (_named(joined), "a header of two rows, joined by _", {"header": [0, 1]}),

@@ -5,12 +5,12 @@ import itertools
 import json
 import os
 from collections.abc import Collection, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
 from steps.tables.encodings import encoding_of
-from steps.tables.files import READ_ERRORS, damage, unpacked
+from steps.tables.files import READ_ERRORS, Stream, damage, unpacked
 from steps.tables.python_values import cells_column
 
 BLOCK_BYTES = 1 << 22  # of text that are read at once
@@ -46,7 +46,7 @@ def json_tables(path: str, text: Collection[str], notes: list[str]) -> Iterator[
         raise ValueError(damage(path, error)) from None
 
 
-def json_names(name: str, stream: BinaryIO) -> tuple[list[str], bool]:
+def json_names(name: str, stream: Stream) -> tuple[list[str], bool]:
     """Return the names of the columns of a JSON file and whether it has rows, having read its beginning.
 
     Raises:
@@ -56,7 +56,7 @@ def json_names(name: str, stream: BinaryIO) -> tuple[list[str], bool]:
     return (first[0].column_names, first[0].num_rows > 0) if first else ([], False)
 
 
-def _tables(name: str, stream: BinaryIO, text: Collection[str], notes: list[str]) -> Iterator[tuple[pa.Table, int]]:
+def _tables(name: str, stream: Stream, text: Collection[str], notes: list[str]) -> Iterator[tuple[pa.Table, int]]:
     head = stream.read(BLOCK_BYTES)
     is_list = _text(head).startswith("[")
     records = _records(name, stream, head)
@@ -71,7 +71,7 @@ def _tables(name: str, stream: BinaryIO, text: Collection[str], notes: list[str]
         yield pa.table(columns), sum(length for _, length in batch)
 
 
-def _records(name: str, stream: BinaryIO, head: bytes) -> Iterator[tuple[dict[str, Any], int]]:
+def _records(name: str, stream: Stream, head: bytes) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield records, each with the length of its text."""
     values = _values(name, stream, head)
     first = next(values, None)
@@ -111,7 +111,7 @@ def _of_columns(name: str, whole: dict[str, Any]) -> list[dict[str, Any]]:
     )
 
 
-def _values(name: str, stream: BinaryIO, head: bytes) -> Iterator[tuple[Any, int]]:
+def _values(name: str, stream: Stream, head: bytes) -> Iterator[tuple[Any, int]]:
     """Yield the values of a list, or values one after another, each with the length of its text."""
     decoder = codecs.getincrementaldecoder(encoding_of(head))("replace")
     rest, place, line, is_end, is_list = decoder.decode(head).removeprefix("\ufeff").lstrip(), 0, 1, False, False

@@ -107,7 +107,7 @@ def tells(share: float, labels: Labels, least: float = 0.2) -> bool:
         least: Least part of what is beyond the most frequent class.
     """
     base, n_rows = labels.most_frequent, len(labels.codes)
-    return share - base > max(least * (1 - base), 4 * np.sqrt(base * (1 - base) / n_rows))
+    return bool(share - base > max(least * (1 - base), 4 * np.sqrt(base * (1 - base) / n_rows)))
 
 
 def leak_note(column: pa.ChunkedArray, labels: Labels) -> str:
@@ -157,7 +157,7 @@ def _places(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind):
         encoded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
         indices = encoded.unify_dictionaries().combine_chunks().indices
-        return pc.fill_null(pc.add(indices.cast(pa.int64()), 1), 0).to_numpy(zero_copy_only=False)
+        return np.asarray(pc.fill_null(pc.add(indices.cast(pa.int64()), 1), 0).to_numpy(zero_copy_only=False))
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         wide = column.cast(pa.int32()) if pa.types.is_time32(kind) else column
         column = wide.cast(pa.int64())

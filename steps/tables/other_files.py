@@ -4,7 +4,7 @@ import datetime
 import io
 import os
 from collections.abc import Collection, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 from pyarrow import feather, ipc, orc
@@ -19,7 +19,7 @@ from steps.tables.types import require_distinct
 MOST_ROWS = 1000  # that tell the header
 
 
-def arrow_tables(name: str, file: BinaryIO) -> Iterator[pa.Table]:
+def arrow_tables(name: str, file: IO[bytes]) -> Iterator[pa.Table]:
     """Yield the rows of a Feather file, an Arrow file or stream, first none of them.
 
     Raises:
@@ -45,7 +45,7 @@ def arrow_tables(name: str, file: BinaryIO) -> Iterator[pa.Table]:
         raise ValueError(damage(name, error)) from None
 
 
-def orc_tables(name: str, file: BinaryIO) -> Iterator[pa.Table]:
+def orc_tables(name: str, file: IO[bytes]) -> Iterator[pa.Table]:
     """Yield the rows of an ORC file, first none of them.
 
     Raises:
@@ -60,7 +60,7 @@ def orc_tables(name: str, file: BinaryIO) -> Iterator[pa.Table]:
         raise ValueError(damage(name, error)) from None
 
 
-def excel_table(name: str, file: BinaryIO, options: ReadOptions, text: Collection[str], notes: list[str]) -> pa.Table:
+def excel_table(name: str, file: IO[bytes], options: ReadOptions, text: Collection[str], notes: list[str]) -> pa.Table:
     """Return a sheet of a workbook of Excel or OpenDocument, and note what else it has.
 
     It is the first one with the name of the label in its first row, or else that has cells with values.
@@ -73,7 +73,8 @@ def excel_table(name: str, file: BinaryIO, options: ReadOptions, text: Collectio
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.read()))
         names = [sheet.name for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
-        rows, chosen, sheet = [], names[0] if names else None, None
+        rows: list[list[Any]] = []
+        chosen, sheet = names[0] if names else None, None
         for each in names:
             of_sheet = book.get_sheet_by_name(each)
             found = [[_cell(value) for value in row] for row in of_sheet.to_python(skip_empty_area=False)]
@@ -98,7 +99,7 @@ def excel_table(name: str, file: BinaryIO, options: ReadOptions, text: Collectio
     above = next(place for place, row in enumerate(rows) if row is filled[n_titles])
     n_blank = sum(1 for row in rows[above:] if all(value is None for value in row))
     n_blank -= next(place for place, row in enumerate(rows[::-1]) if row is filled[-1])  # those at the end
-    arguments = {"sheet_name": chosen} if chosen != names[0] else {}
+    arguments: dict[str, Any] = {"sheet_name": chosen} if chosen != names[0] else {}
     if above:
         arguments["skiprows"] = above
     arguments |= header.arguments

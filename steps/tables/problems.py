@@ -181,7 +181,7 @@ def _why_not(values: pa.ChunkedArray, role: str) -> str:
     if role == "weight" and not is_number:
         return "the column holds no numbers. Name a column of weights, 0 or above."
     n_missing = values.null_count if plain is None else plain.null_count
-    if pa.types.is_floating(kind):
+    if plain is not None and pa.types.is_floating(kind):
         n_missing = len(plain) - (pc.sum(pc.is_finite(plain)).as_py() or 0)
     if n_missing:
         return f"{n_missing:,} of {len(values):,} values are missing or infinite. Fill them in or remove the rows."
@@ -192,7 +192,7 @@ def _why_not(values: pa.ChunkedArray, role: str) -> str:
         return "every weight is 0. Some rows must count." if bounds["max"] == 0 else ""
     if role == "split" and not is_number and not pa.types.is_timestamp(kind):
         wrong = [str(kind)]
-        if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+        if plain is not None and (pa.types.is_dictionary(kind) or pa.types.is_string(kind)):
             texts = plain.cast(pa.string()).unique().to_pandas()
             with warnings.catch_warnings(action="ignore"):  # of slow formats
                 wrong = texts[pd.to_datetime(texts, errors="coerce", format="mixed").isna()].tolist()

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import IO
 
 import pyarrow as pa
 from pyarrow import dataset, parquet
@@ -13,6 +13,7 @@ from steps.tables.csv_files import csv_names, csv_tables
 from steps.tables.files import (
     READ_ERRORS,
     FileMark,
+    Stream,
     damage,
     file_marks,
     format_of,
@@ -139,7 +140,8 @@ def _read_table(files: list[str], options: ReadOptions, folder: str, most_bytes:
     text: set[str] = set()
     while True:
         pieces: list[pa.Table | str] = []
-        schemas, notes, is_part, n_bytes, n_read, decimal = [], [], False, 0, 0, "."
+        notes: list[str] = []
+        schemas, is_part, n_bytes, n_read, decimal = [], False, 0, 0, "."
         try:
             for path in files:
                 of_file = []
@@ -201,7 +203,7 @@ def _tables(
                 yield table, table.nbytes
 
 
-def table_head(name: str, file: BinaryIO, options: ReadOptions = AS_FOUND) -> tuple[list[str], bool]:
+def table_head(name: str, file: IO[bytes], options: ReadOptions = AS_FOUND) -> tuple[list[str], bool]:
     """Return the names of a table's columns and whether it has rows, having read the beginning of a file.
 
     Raises:
@@ -231,7 +233,7 @@ class Begun:
     """A stream of which the beginning was read to see what it is."""
 
     begin: bytes
-    stream: BinaryIO
+    stream: Stream
 
     def read(self, size: int) -> bytes:
         part, self.begin = self.begin[:size], self.begin[size:]

@@ -131,7 +131,8 @@ def read_schema(path: str) -> Schema:
     require_regular(local_path(path))
     with open(local_path(path), encoding="utf-8") as file:
         try:
-            return _typed(json.load(file), Schema)
+            schema: Schema = _typed(json.load(file), Schema)
+            return schema
         except (KeyError, TypeError) as error:
             raise ValueError(f"it is no schema of a table: {str(error)[:200]}") from None
         except RecursionError:
@@ -150,7 +151,7 @@ def _typed(value: Any, kind: Any) -> Any:
         for each in inner:
             if isinstance(value, get_origin(each) or each):
                 return _typed(value, each)
-    elif is_dataclass(kind) and isinstance(value, dict):
+    elif isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
         kinds = get_type_hints(kind)
         return kind(**{name: _typed(each, kinds[name]) for name, each in value.items()})
     elif outer is list and isinstance(value, list):

@@ -14,7 +14,7 @@ MAX_EXAMPLES = 3
 
 def is_text(kind: pa.DataType) -> bool:
     """Return whether a plain column holds text or categories."""
-    return pa.types.is_string(kind) or pa.types.is_dictionary(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
 
 
 def text_reading(values: pa.ChunkedArray, decimal: str) -> tuple[dict[str, str] | None, str]:

@@ -37,6 +37,7 @@ TELL_SECONDS = {
     "choose_models",
     "fit_member",
     "combine_members",
+    "take_members",
 }
 
 

@@ -138,7 +138,7 @@ class Cache:
                     artifact["uri"] = str(folder / Path(artifact["uri"]).relative_to(former))
                 elif artifact["uri"] not in entry.elsewhere:
                     raise ValueError("it names a place that was not checked")
-            found = checked(Values(entry.parameters, entry.artifacts), component)
+            found = checked(Values(entry.parameters, entry.model_dump()["artifacts"]), component)
         except (*CANNOT, files.Damaged, ArithmeticError, LookupError, TypeError, SpecError):
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder)
@@ -165,13 +165,15 @@ class Cache:
             told = json.dumps([outputs.parameters, [artifact.get("metadata") for artifact in listed], elsewhere])
             if json.dumps(str(run_folder))[1:-1] in told:
                 return ""
-            entry = _Entry(
-                key=key,
-                folder=str(folder),
-                files=self._files(folder),
-                elsewhere={uri: self._content(uri) for uri in elsewhere},
-                parameters=outputs.parameters,
-                artifacts=outputs.artifacts,
+            entry = _Entry.model_validate(
+                {
+                    "key": key,
+                    "folder": str(folder),
+                    "files": self._files(folder),
+                    "elsewhere": {uri: self._content(uri) for uri in elsewhere},
+                    "parameters": outputs.parameters,
+                    "artifacts": outputs.artifacts,
+                }
             )
             self._write(entry)
         except OSError as error:

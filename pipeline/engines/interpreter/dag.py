@@ -89,7 +89,8 @@ class Graph:
 
     def component(self, task: dict[str, Any]) -> dict[str, Any]:
         """Return the component of a task."""
-        return self.spec["components"][task["componentRef"]["name"]]
+        component: dict[str, Any] = self.spec["components"][task["componentRef"]["name"]]
+        return component
 
     def start(self, task: dict[str, Any], inputs: Values, place: Place, then: Then) -> None:
         """Start a task whose inputs are there; a loop's iterations if it is one."""
@@ -199,7 +200,10 @@ class Dag:
         task, graph = self._tasks[name], self._graph
         policy, component = task.get("triggerPolicy", {}), graph.component(task)
         place = self._place.inside(name, failure=self._failure(name, policy), around=self._scope)
-        then = lambda how: graph.schedule.soon(lambda: self._ended(name, how))  # noqa: E731
+
+        def then(how: Ended) -> None:
+            graph.schedule.soon(lambda: self._ended(name, how))
+
         if graph.is_held_back(place):
             then(HELD_BACK)
             return
@@ -275,7 +279,10 @@ class Loop:
         inner = place.inside(
             str(number), loops=place.loops + 1, item=item, is_unique=self._is_unique, width=max(1, self._width)
         )
-        then = lambda how: graph.schedule.soon(lambda: self._done(number, how))  # noqa: E731
+
+        def then(how: Ended) -> None:
+            graph.schedule.soon(lambda: self._done(number, how))
+
         if graph.is_held_back(inner):
             then(HELD_BACK)
         else:

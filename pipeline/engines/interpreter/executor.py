@@ -36,7 +36,7 @@ def is_lightweight(container: Mapping[str, Any]) -> bool:
 def function(container: Mapping[str, Any]) -> str:
     """Return the name of the function that a lightweight component executes."""
     args = container["args"]
-    return args[args.index("--function_to_execute") + 1]
+    return str(args[args.index("--function_to_execute") + 1])
 
 
 def executor_input(component: Mapping[str, Any], inputs: Values, folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.engines.interpreter.values import SpecError, Values, shortened, typed
@@ -9,7 +10,7 @@ from pipeline.engines.interpreter.values import SpecError, Values, shortened, ty
 MAX_LENGTH = 60  # of an item that a task is shown with
 
 
-def iterates(task: dict[str, Any]) -> bool:
+def iterates(task: Mapping[str, Any]) -> bool:
     """Return whether a task is a loop."""
     return "parameterIterator" in task or "artifactIterator" in task
 
@@ -59,7 +60,7 @@ def _items(source: dict[str, Any], inputs: Values) -> list[Any]:
     return items
 
 
-def label(item: Any, place: int) -> Any:
+def label(item: Any, place: int | None) -> Any:
     """Return an item where it is short, else its place."""
     if isinstance(item, str):
         return item if len(item) <= MAX_LENGTH and item.isprintable() else place

@@ -84,7 +84,7 @@ class TaskRun:
             return Values()
         environment = self._environment(container)
         key, cache = self._key(container, environment), self._context.cache
-        if first and key and (found := cache.get(key, self._component, self._folder)):
+        if first and cache and key and (found := cache.get(key, self._component, self._folder)):
             self.record.cached = True
             return found
         _make_empty(self._folder)
@@ -98,7 +98,7 @@ class TaskRun:
         if not hooks.execute(self.record, command, self._width):
             return None
         outputs = executor.outputs(self._component, self._folder)
-        if key and (told := cache.put(key, outputs, self._folder, self._context.folder)):
+        if cache and key and (told := cache.put(key, outputs, self._folder, self._context.folder)):
             hooks.note(told)
         return outputs
 
