@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from kfp import dsl
 import run
 from pipeline import storage
 from pipeline.covertype import simulate
+from pipeline.tests.played import played_storage, variables
 from pipeline.tests.vertex_server import VertexServer
 
 # beside other work on the cores, scikit-learn's threads that wait by spinning make everything several times slower
@@ -72,15 +72,8 @@ def local_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 @pytest.fixture(scope="session")
 def storage_emulator() -> Iterator[str]:
     """A Cloud Storage of this machine; returns its URL."""
-    from gcp_storage_emulator.server import create_server
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="trees")
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+    with played_storage("trees") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -94,14 +87,7 @@ def vertex(
     vertex_server: VertexServer, storage_emulator: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[VertexServer]:
     """Point the settings to a Vertex AI of this machine, which runs what is submitted."""
-    for name, value in {
-        "STORAGE_EMULATOR_HOST": storage_emulator,
-        "COVERTYPE_API_ENDPOINT": vertex_server.url,
-        "COVERTYPE_POLL_SECONDS": "0.2",
-        "COVERTYPE_BUCKET": "trees",
-        "GOOGLE_CLOUD_PROJECT": "demo",
-        "GOOGLE_CLOUD_REGION": "us-central1",
-    }.items():
+    for name, value in variables(storage_emulator, vertex_server.url, "demo", "trees").items():
         monkeypatch.setenv(name, value)
     storage.client.cache_clear()
     vertex_server.forget_all()

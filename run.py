@@ -21,6 +21,10 @@ Flag = typer.Option
 def run(
     context: typer.Context,
     identifier: Annotated[str | None, Flag(help="Name of this line of runs: a-z, 0-9 and -.")] = None,
+    env: Annotated[
+        str | None,
+        Flag(metavar="NAME", help="Environment, whose settings stand in pyproject.toml: dev, prod or the like."),
+    ] = None,
     pipeline: Annotated[
         str, Flag(help="Pipeline to run: its name, my/file.py:function, or a compiled .yaml or .json.")
     ] = "training",
@@ -72,6 +76,14 @@ def run(
         Literal["vertex", "run"] | None,
         Flag(help="Serve the model, if it is promoted: on an endpoint of Vertex AI, or on Cloud Run."),
     ] = None,
+    notify: Annotated[
+        list[str] | None,
+        Flag(
+            metavar="ADDRESS",
+            help="Whom to tell when it ends: a webhook (https://…, or env:NAME or secret:projects/…/secrets/… that "
+            "holds it), or on Vertex AI an e-mail address; may be repeated.",
+        ),
+    ] = None,
     quiet: Annotated[bool, Flag("--quiet", help="Show the result only, no progress.")] = False,
     as_json: Annotated[bool, Flag("--json", help="Print run.json on standard output, and nothing else there.")] = False,
     no_wait: Annotated[bool, Flag("--no-wait", help="Return after the submission.")] = False,
@@ -112,6 +124,7 @@ def run(
     from pipeline.settings import settle
 
     settings = settle(
+        env=env,
         identifier=identifier,
         engine=engine,
         data=data,
@@ -134,6 +147,7 @@ def run(
         encryption_key=encryption_key,
         persistent_resource=persistent_resource,
         timeout=timeout,
+        notify=notify or None,
     )
     name, reason = settings.chosen_engine()
     given = {
@@ -170,6 +184,8 @@ def run(
         settings, wait=not no_wait, caching=request.caching, experiment=experiment, isolated=isolated
     )
     console.show(f"Engine {name}: {reason}")
+    if settings.env and not check:
+        console.show(f"Env    {settings.told_environment()}")
     if unschedule:
         status = commands.unschedule(request, chosen)
     elif check:

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from pipeline import RequestError, command_line, started, texts
+from pipeline import ROOT, RequestError, command_line, import_kfp, started, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.engines.vertex import VertexEngine
     from pipeline.runs import Run, State
+    from pipeline.scaffolding import Changes
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 RUN_NAMES = "its id or the beginning of it, latest or previous"
 Identifier = Annotated[str, typer.Argument(help="Identifier of the runs.")]
 Job = Annotated[str, typer.Argument(help="Id or whole name of a job.")]
+Env = Annotated[str | None, typer.Option(metavar="NAME", help="Environment, whose settings stand in pyproject.toml.")]
 Project = Annotated[str | None, typer.Option(help="Google Cloud project.")]
 Region = Annotated[str | None, typer.Option(help="Region of the job.")]
 Timeout = Annotated[float | None, typer.Option(metavar="HOURS", help="Cancel a job that takes longer.")]
@@ -89,6 +91,7 @@ def predict(
         str, typer.Option(help="champion, latest, previous, the id of a run, or the path or gs:// address of a model.")
     ] = "champion",
     keep: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Column to keep; may be repeated.")] = None,
+    env: Env = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show the result only, no progress.")] = False,
 ) -> None:
@@ -97,28 +100,32 @@ def predict(
     from pipeline.settings import settle
 
     console.show_progress(not quiet)
-    settings = settle(identifier=identifier)
+    settings = settle(env=env, identifier=identifier)
     done = predicting.predict(settings, data, out, model, keep or (), overwrite, console.show)
     console.show_predicted(done.predicted.rows, done.predicted.class_mix, done.predicted.figures(), done.seconds)
     console.show_places({"rows": out})
 
 
 @app.command()
-def promote(identifier: Identifier, run: Annotated[str, typer.Argument(help=f"The run: {RUN_NAMES}.")]) -> None:
+def promote(
+    identifier: Identifier,
+    run: Annotated[str, typer.Argument(help=f"The run: {RUN_NAMES}.")],
+    env: Env = None,
+) -> None:
     """Make the model of a run the champion, whatever its figures."""
     from pipeline import console, models
     from pipeline.settings import settle
 
-    console.show_champion(*models.promote(settle(identifier=identifier), _load(identifier, run)))
+    console.show_champion(*models.promote(settle(env=env, identifier=identifier), _load(identifier, run, env)))
 
 
 @app.command()
-def rollback(identifier: Identifier) -> None:
+def rollback(identifier: Identifier, env: Env = None) -> None:
     """Make the champion before the present one the champion again."""
     from pipeline import console, models
     from pipeline.settings import settle
 
-    console.show_champion(*models.roll_back(settle(identifier=identifier)), said="withdrawn")
+    console.show_champion(*models.roll_back(settle(env=env, identifier=identifier)), said="withdrawn")
 
 
 @app.command()
@@ -127,18 +134,20 @@ def serve(
     model: Annotated[
         str, typer.Option(help=f"champion, {RUN_NAMES}, or a model's folder, here or gs://….")
     ] = "champion",
+    env: Env = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, 0 for any that is free.")] = 8080,
 ) -> None:
     """Serve a model over HTTP on this machine, until Ctrl-C."""
     from pipeline import models, serving
     from pipeline.settings import settle
 
-    serving.serve(models.find(settle(identifier=identifier), model), port)
+    serving.serve(models.find(settle(env=env, identifier=identifier), model), port)
 
 
 @app.command()
 def follow(
     job: Job,
+    env: Env = None,
     project: Project = None,
     region: Region = None,
     timeout: Timeout = None,
@@ -149,7 +158,7 @@ def follow(
     from pipeline import console
 
     console.show_progress(not quiet)
-    engine = _vertex(job, project, region, timeout)
+    engine = _vertex(job, env, project, region, timeout)
     run = engine.recorded(job)
     console.show(f"Job    {run.url}")
     _recorded(run, engine.follow, as_json)
@@ -158,6 +167,7 @@ def follow(
 @app.command()
 def rerun(
     job: Job,
+    env: Env = None,
     project: Project = None,
     region: Region = None,
     timeout: Timeout = None,
@@ -168,16 +178,16 @@ def rerun(
     from pipeline import console
 
     console.show_progress(not quiet)
-    engine = _vertex(job, project, region, timeout)
+    engine = _vertex(job, env, project, region, timeout)
     run, former = engine.recorded_again(job)
     with started():
         _recorded(run, partial(engine.run_again, former), as_json)
 
 
 @app.command()
-def cancel(job: Job, project: Project = None, region: Region = None) -> None:
+def cancel(job: Job, env: Env = None, project: Project = None, region: Region = None) -> None:
     """Cancel a job on Vertex AI."""
-    engine = _vertex(job, project, region)
+    engine = _vertex(job, env, project, region)
     engine.cancel(job)
     typer.echo(texts.printable(f"Asked to cancel {engine.resource_name(job)}"))
 
@@ -192,6 +202,7 @@ def deploy(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File of the service; by default in the identifier's folder.")
     ] = None,
+    env: Env = None,
     project: Project = None,
     region: Region = None,
     bucket: Annotated[str | None, typer.Option(help="Bucket that the service takes the model from.")] = None,
@@ -202,10 +213,56 @@ def deploy(
     from pipeline.settings import settle
 
     settings = settle(
-        identifier=identifier, project=project, region=region, bucket=bucket, service_account=service_account
+        env=env,
+        identifier=identifier,
+        project=project,
+        region=region,
+        bucket=bucket,
+        service_account=service_account,
     )
     file = output or settings.runs_dir / identifier / deploying.FILE
     console.show_deployment(*deploying.to_cloud_run(settings, models.find(settings, model), file))
+
+
+@app.command()
+def new_step(
+    name: Annotated[str, typer.Argument(help="Name of the step, such as keep-recent.")],
+    pipeline: Annotated[str | None, typer.Option(help="Pipeline that it becomes the last task of.")] = None,
+) -> None:
+    """Write a step and its test, which work as they stand."""
+    import_kfp()
+    from pipeline import scaffolding
+
+    _write(scaffolding.new_step(name, pipeline or ""))
+
+
+@app.command()
+def new_pipeline(
+    name: Annotated[str, typer.Argument(help="Name of the pipeline, such as churn.")],
+    form: Annotated[
+        Literal["training", "batch"], typer.Option(help="training ends with a model, batch with a table.")
+    ] = "training",
+) -> None:
+    """Write a pipeline with a step of its own and their tests, and register it for --pipeline."""
+    import_kfp()
+    from pipeline import scaffolding
+
+    _write(scaffolding.new_pipeline(name, form))
+    name = name.replace("-", "_")
+    typer.echo(texts.printable(f"Run it: python run.py --identifier {name.replace('_', '-')} --pipeline {name}"))
+
+
+@app.command()
+def export_components(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write them to.")],
+    steps: Annotated[list[str] | None, typer.Argument(metavar="STEP", help="Names of steps; without any all.")] = None,
+) -> None:
+    """Write each step as a KFP component file, NAME.yaml, that others load without this repository."""
+    import_kfp()
+    from pipeline import exporting
+
+    for file in exporting.export(folder, steps or ()):
+        typer.echo(texts.printable(f"Wrote {file}"))
 
 
 @app.command()
@@ -238,6 +295,18 @@ def benchmark(
     typer.echo(texts.printable(tables.markdown(found)))
 
 
+def _write(changes: "Changes") -> None:
+    """Write the files of something new, and tell which, and how they are tested."""
+    changed = {path for path in changes.texts if (ROOT / path).exists()}
+    written = changes.write()
+    tests = [path for path in written if "/tests/" in path]
+    for path in written:
+        typer.echo(texts.printable(f"{'Changed' if path in changed else 'Wrote'} {path}"))
+    for note in changes.notes:
+        typer.echo(texts.printable(note))
+    typer.echo(texts.printable(f"Test it: python -m pytest -q {' '.join(tests)}"))
+
+
 def _recorded(run: "Run", watch: "Callable[..., State]", as_json: bool) -> NoReturn:
     """Watch a job to its end, record and show it, and end with its exit status."""
     from pipeline import console, engines, graph
@@ -251,14 +320,16 @@ def _recorded(run: "Run", watch: "Callable[..., State]", as_json: bool) -> NoRet
     raise typer.Exit(run.exit_status)
 
 
-def _load(identifier: str, name: str) -> "Run":
+def _load(identifier: str, name: str, env: str | None = None) -> "Run":
     from pipeline.runs import load
     from pipeline.settings import settle
 
-    return load(identifier, name, settle(identifier=identifier).runs_dir)
+    return load(identifier, name, settle(env=env, identifier=identifier).runs_dir)
 
 
-def _vertex(job: str, project: str | None, region: str | None, timeout: float | None = None) -> "VertexEngine":
+def _vertex(
+    job: str, env: str | None, project: str | None, region: str | None, timeout: float | None = None
+) -> "VertexEngine":
     from pipeline.engines.vertex import VertexEngine
     from pipeline.settings import settle
 
@@ -267,7 +338,7 @@ def _vertex(job: str, project: str | None, region: str | None, timeout: float | 
         if len(parts) != 6:
             raise RequestError(f"{job} is no job: expected its id or projects/P/locations/L/pipelineJobs/ID.")
         project, region = project or parts[1], region or parts[3]
-    settled = settle(project=project, region=region, timeout=timeout)
+    settled = settle(env=env, project=project, region=region, timeout=timeout)
     settled.require("project", "region")
     return VertexEngine(settled)
 

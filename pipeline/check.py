@@ -3,6 +3,7 @@
 import ast
 import builtins
 import importlib
+import os
 import re
 import symtable
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import RequestError, arguments, graph
+from pipeline import RequestError, arguments, graph, memory
 from pipeline.sources import Source, place_file
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ MAX_PARAMETER_BYTES = 131_072
 MAX_CLASSES = MAX_ARTIFACTS - 1
 MODULE_NAMES = {"__name__", "__file__", "__doc__", "__spec__", "__package__", "__loader__", "__builtins__"}
 MAX_BYTES_READ = 200_000_000  # of a table that is read to describe it: some seconds
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,16 @@ class Check:
     """The outcome of one check."""
 
     name: str
-    state: Literal["passed", "failed", "not checked"]
-    detail: str  # what was found; for a failed one with what mends it
+    state: Literal["passed", "failed", "warning", "not checked"]
+    detail: str  # what was found; for a failed one and a warning with what mends it
 
 
 class Failed(Exception):
     """A check failed; the message says why and what mends it."""
+
+
+class Warned(Exception):
+    """A run may fail for what a check has found; the message says why and what mends it."""
 
 
 class NotChecked(Exception):
@@ -46,11 +52,13 @@ class NotChecked(Exception):
 
 
 def make(name: str, check: Callable[[], str]) -> Check:
-    """Make one check; it returns what it found, or raises Failed or NotChecked."""
+    """Make one check; it returns what it found, or raises Failed, Warned or NotChecked."""
     try:
         return Check(name, "passed", check())
     except Failed as failed:
         return Check(name, "failed", str(failed))
+    except Warned as warned:
+        return Check(name, "warning", str(warned))
     except NotChecked as reason:
         return Check(name, "not checked", str(reason))
 
@@ -76,16 +84,12 @@ class Description:
     is_part: bool = False  # whether only its first rows were read
     reason: str = ""  # why it was not read
     found: str = ""  # of one to predict, how it fits the model
+    n_values: int = 0  # about how many values there are to learn from in the whole table
 
     @property
     def memory(self) -> int:
-        """Estimated peak memory of a run here, in bytes.
-
-        Benchmarks of 92,962 and 581,012 rows of 13 columns took 531 and 760 MB: 36 bytes a value beside what the
-        processes take by themselves.
-        """
-        n_values = self.schema.rows * len(self.schema.kept) if self.schema else 0
-        return 500_000_000 + 36 * n_values
+        """Estimated peak memory of a run here, in bytes."""
+        return memory.of_run(self.n_values, min(CORES, self.schema.n_models if self.schema else 1))
 
 
 def describe(source: Source, parameters: dict[str, Any]) -> Description:
@@ -125,7 +129,11 @@ def describe(source: Source, parameters: dict[str, Any]) -> Description:
                 split_problem = _split_problem(table, found, parameters, folder)
         except ValueError as error:
             return Description(problems=(str(error),))
-    return Description(found.schema, tuple(found.schema.problems), split_problem, table.is_part)
+    schema, n_rows = found.schema, found.schema.rows
+    if table.is_part:
+        n_rows = memory.rows_of(n_rows, source.n_bytes, source.files[0].name, MAX_BYTES_READ)
+    n_values = memory.values_of(schema, n_rows)
+    return Description(schema, tuple(schema.problems), split_problem, table.is_part, n_values=n_values)
 
 
 def _split_problem(table: "Table", described: "Described", parameters: dict[str, Any], folder: str) -> str:
@@ -171,6 +179,39 @@ def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Descrip
         make("arguments", lambda: _arguments(spec, parameters, described)),
         make("table", lambda: _table(spec, described)),
     ]
+
+
+def of_memory(spec: dict[str, Any], parameters: dict[str, Any], described: Description, *, is_here: bool) -> Check:
+    """Hold the memory that the training is estimated to take against what its machines, or this one, have.
+
+    Args:
+        spec: The compiled spec, with its machines.
+        parameters: Values of the pipeline's parameters; a preset may add a forest, which is not counted.
+        described: What was seen of the data.
+        is_here: Whether the tasks run on this machine.
+    """
+    without = ", its forest not counted" if parameters.get("preset", "fast") != "fast" else ""
+    return make("memory", lambda: _memory(spec, described, is_here, without))
+
+
+def _memory(spec: dict[str, Any], described: Description, is_here: bool, without: str) -> str:
+    known = memory.BYTES_PER_VALUE.keys() & {step.step for node in graph.nodes(spec) for step in node.steps}
+    if described.schema is None or described.problems or not known:
+        raise NotChecked(described.reason or "nothing is known of what the steps take")
+    at_least = "at least " if described.is_part else ""
+    if not is_here:
+        if lacking := memory.too_small(spec, described.n_values):
+            raise Warned(f"{'; '.join(lacking)}. Take a larger --profile, or fewer rows.")
+        largest = max(known, key=lambda step: memory.of_step(step, described.n_values))
+        needs = memory.of_step(largest, described.n_values)
+        return f"{largest} takes {at_least}about {needs / 1e9:.1f} GB{without}"
+    has = memory.of_machine()
+    told = (
+        f"a run takes {at_least}about {described.memory / 1e9:.1f} GB{without}, and this machine has {has / 1e9:.1f} GB"
+    )
+    if described.memory > has:
+        raise Warned(f"{told}. Take fewer rows, or a machine with more: --engine vertex --profile large.")
+    return told
 
 
 def of_names(job_id: str, display_name: str, labels: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ from pipeline import (
     engines,
     graph,
     loops,
+    memory,
     models,
     predicting,
     prices,
@@ -53,10 +54,22 @@ def execute(request: Request, engine: Engine, *, as_json: bool = False) -> int:
         with console.progress(record, nodes) as progress:
             engines.execute(engine, parameters, record, progress)
         (console.show_json if as_json else console.show_result)(record)
+        _tell(request, record)
         is_kept = record.verdict and record.verdict.verdict != "promoted"
         if request.deploys == "run" and record.status == "succeeded" and not is_kept:
             _deploy(request, record)
     return record.exit_status
+
+
+def _tell(request: Request, run: Run) -> None:
+    """Tell those of --notify how a run has ended; of a job its exit handler has told them."""
+    if not request.settings.notify:
+        return
+    from pipeline import notifying
+
+    problems = notifying.undelivered(run) if run.job else notifying.tell(request.settings, run)
+    for problem in problems:
+        console.show_error(f"a message of the end was not delivered: {problem}")
 
 
 def _deploy(request: Request, run: Run) -> None:
@@ -112,15 +125,24 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
         described = predicting.describe(request.source, request.found_model, cache, draft.parameters)
     else:
         described = checking.describe(request.source, of_table)
-    checks = checking.of_spec(spec, request.parameters, described)
+    environment = [Check("environment", "passed", request.settings.told_environment())] if request.settings.env else []
+    checks = [*environment, *checking.of_spec(spec, request.parameters, described)]
     place, schema = draft.parameters.get("champion"), described.schema
     if place and schema and not storage.is_object(place):
         checks.append(checking.make("champion", lambda: _champion(place, schema)))
+    if not request.found_model and compiler.takes_table(request.definition):
+        is_here = request.settings.chosen_engine()[0] == "local"
+        checks.append(checking.of_memory(spec, draft.parameters, described, is_here=is_here))
     checks += engine.checks(spec, draft, request.source, described)
     if request.settings.chosen_engine()[0] != "local":
         from pipeline import wheelhouse
 
         checks += wheelhouse.checks(request.settings, spec)
+    if request.settings.notify:
+        from pipeline.notifying import shown
+
+        told = ", ".join(map(shown, request.settings.notify))
+        checks.append(Check("notify", "passed", f"{told}; whether it can be reached is seen when the run ends"))
     return described, checks
 
 
@@ -154,10 +176,15 @@ def _ready(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[dict
     if request.settings.chosen_engine()[0] != "local":
         described, checks = _checks(request, engine, spec)
         checking.require(checks)
+        console.show_checks([made for made in checks if made.state == "warning"])
         console.show_machines(nodes, *request.profile, *_estimates(request, spec, described))
         from pipeline import wheelhouse
 
         wheelhouse.placed(request.settings, spec, console.show)
+    elif memory.may_lack(request.source.n_bytes) and compiler.takes_table(request.definition):
+        asked = request.record(request.parameters).parameters
+        made = checking.of_memory(spec, asked, checking.describe(request.source, asked), is_here=True)
+        console.show_checks([made] if made.state == "warning" else [])
     parameters, told = request.placed(engine)
     if told:
         console.show(f"Data   {told}")

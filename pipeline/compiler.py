@@ -131,6 +131,10 @@ def _text(pipeline: BaseComponent, spec: PipelineSpec, ending: str, target: Targ
     content = json_format.MessageToDict(spec)
     if target.fuse:
         content = fuse(content)
+    if target.notice:
+        from pipeline.notifying import notifying
+
+        content = notifying(content, target.notice)
     content = packages.applied(content, target)
     platform = json_format.MessageToDict(pipeline.platform_spec)
     if ending == ".json":

@@ -66,6 +66,7 @@ STYLES = {
     "lost": "bold red",
     "passed": "green",
     "not checked": "dim",
+    "warning": "yellow",
 }
 
 
@@ -208,7 +209,8 @@ def show_description(described: Description, source: Source, profile: str, reaso
     for note in schema.table_notes():
         result_console.print(f"note: {note}")
     if not described.problems:
-        result_console.print(f"memory of a run here: about {described.memory / 1e9:.1f} GB")
+        at_least = "at least " if described.is_part else ""
+        result_console.print(f"memory of a run here: {at_least}about {described.memory / 1e9:.1f} GB")
     result_console.print(f"profile {profile}: {reason}")
 
 

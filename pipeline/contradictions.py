@@ -75,6 +75,17 @@ TABLE = (
         "--unschedule",
         "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
     ),
+    Row(
+        ("--notify",),
+        "--unschedule",
+        "--unschedule only removes schedules, on which {} has no effect. Leave it out.",
+    ),
+    Row(
+        ("--notify",),
+        "a spec of here",
+        "--compile-only only writes a spec, on which {} has no effect without --engine vertex: a run here tells "
+        "by itself. Leave it out.",
+    ),
     Row(OF_RUNS, "--check", "--check runs nothing, and {} has no effect on what it checks. Leave it out."),
     Row(
         ("--timeout",),
@@ -166,6 +177,8 @@ def situations(settings: "Settings", given: Collection[str]) -> set[str]:
         found.add("a spec that registers nothing")
     if engine == "local" and "--compile-only" not in given and settings.profile != "auto":
         found.add("machines that are not chosen")
+    if engine == "local" and "--compile-only" in given:
+        found.add("a spec of here")
     if settings.schedule is None:
         found.add("no schedule")
     elif not {*NOTHING_RUNS} & {*given}:

@@ -50,7 +50,7 @@ def load(pipeline: str) -> BaseComponent:
     path, function = _parts(pipeline)
     if pipeline in PIPELINES:
         name, _, function = PIPELINES[pipeline].partition(":")
-        with _told(pipeline, ROOT):
+        with import_told(f"--pipeline {pipeline}", ROOT):
             module = _with_all_of_kfp(lambda: importlib.import_module(name))
         return _pipeline(module, function, name)
     if function:
@@ -89,7 +89,7 @@ def _module(pipeline: str, path: Path) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        with _told(pipeline, path.parent):
+        with import_told(f"--pipeline {pipeline}", path.parent):
             _with_all_of_kfp(lambda: exec(compile(source, path, "exec"), vars(module)))
     finally:
         sys.path.remove(str(path.parent))
@@ -109,8 +109,12 @@ def _with_all_of_kfp(imported: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def _told(pipeline: str, folder: Path) -> Iterator[None]:
-    """Turn an error of an import into a message with the last line of the user's own that it comes from."""
+def import_told(what: str, folder: Path) -> Iterator[None]:
+    """Turn an error of an import into a message with the last line of the user's own that it comes from.
+
+    Raises:
+        RequestError: the import has failed.
+    """
     try:
         yield
     except RequestError:
@@ -125,9 +129,7 @@ def _told(pipeline: str, folder: Path) -> Iterator[None]:
         file, line, text = own[-1] if own else (str(folder), None, "")
         where = f"{file}, line {line}" if line else file
         told = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        raise RequestError(
-            f"--pipeline {pipeline} cannot be imported. {where}: {told}" + (f"\n    {text}" if text else "")
-        ) from None
+        raise RequestError(f"{what} cannot be imported. {where}: {told}" + (f"\n    {text}" if text else "")) from None
 
 
 def _is_own(file: str, folder: Path) -> bool:

@@ -179,14 +179,14 @@ def machine_type(cpus: str, memory: str) -> str:
     if not cpus and not memory:
         return DEFAULT
     try:
-        asked = _number(cpus or "0"), _number(memory or "0", is_memory=True)
+        asked = amount(cpus or "0"), amount(memory or "0", is_memory=True)
     except ValueError:
         return UNKNOWN
     fitting = [name for name, machine in E2.items() if machine.cpus >= asked[0] and machine.memory_gb >= asked[1]]
     return min(fitting, key=hourly, default=UNKNOWN)
 
 
-def _number(text: str, *, is_memory: bool = False) -> float:
+def amount(text: str, *, is_memory: bool = False) -> float:
     """Return CPUs, or memory in GB.
 
     Raises:

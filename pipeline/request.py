@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kfp.dsl.base_component import BaseComponent
 
@@ -30,6 +30,9 @@ from pipeline.settings import Settings
 from pipeline.sources import Source
 from pipeline.target import Target
 from steps import champions
+
+if TYPE_CHECKING:
+    from pipeline.notifying import Notice
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ class Request:
             identifier=self.settings.required("identifier"),
             pipeline=self.pipeline,
             engine=self.settings.chosen_engine()[0],
+            environment=self.settings.env,
             profile=self.profile[0],
             parameters=compiler.resolved(self.definition, parameters),
             data=runs.Data(source=self.source.name, fingerprint=self.source.fingerprint),
@@ -167,7 +171,7 @@ class Request:
     def compile(self) -> str:
         """Return the spec that the engine runs, as YAML."""
         profile, _ = self.profile
-        target = replace(self._target(profile), wheels=packages.root(self.settings))
+        target = replace(self._target(profile), wheels=packages.root(self.settings), notice=self._notice())
         return compiler.compiled(self._registering(profile), target)
 
     def compile_for_elsewhere(self, path: Path) -> None:
@@ -178,9 +182,17 @@ class Request:
             self.settings.require("bucket")
             defaults |= self._of_flags(champion=models.champion_place(self.settings))
         pipeline = self._registering(profile)
-        target = self._target(profile)
+        target = replace(self._target(profile), notice=self._notice())
         defaults |= self._of_loops(lambda: compiler.compiled(pipeline, target))
         compiler.compile_pipeline(pipeline, path, target, defaults=defaults)
+
+    def _notice(self) -> "Notice | None":
+        """Return what the exit handler of a job is to know, None where nobody is to be told or the run is here."""
+        if not self.settings.notify:
+            return None
+        from pipeline.notifying import notice
+
+        return notice(self.settings, self.pipeline)
 
     def _target(self, profile: str) -> Target:
         """Return what the spec is compiled for."""

@@ -170,6 +170,7 @@ class Run(BaseModel):
     run_id: str
     pipeline: str
     engine: str
+    environment: str | None = None  # of the settings: what --env named
     status: State = "running"
     started: datetime
     finished: datetime | None = None

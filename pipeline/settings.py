@@ -1,4 +1,8 @@
-"""What a run needs to know: flags over COVERTYPE_… variables over [tool.covertype] in pyproject.toml."""
+"""What a run needs to know: flags over COVERTYPE_… variables over what stands in pyproject.toml.
+
+There a setting of the environment that --env names, [tool.covertype.environments.prod], goes before one of
+[tool.covertype].
+"""
 
 import difflib
 import os
@@ -10,8 +14,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from pipeline import ROOT, RequestError, files
 from pipeline.profiles import PROFILES
@@ -20,6 +30,7 @@ from steps.environment import BASE_IMAGE
 
 NO_IMAGE = "none"  # models are registered without a container that serves them
 PYPROJECT = ROOT / "pyproject.toml"
+ENVIRONMENTS = "environments"  # the table of tables in [tool.covertype]
 
 
 def _identifier(value: str) -> str:
@@ -134,6 +145,19 @@ def _timezone(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    from steps import notices  # which imports requests
+
+    kept = r"env:[A-Za-z_]\w*|secret:projects/[\w.:-]+/secrets/[\w-]{1,255}(/versions/\w+)?"
+    mail = r"[^@\s:/]+@[^@\s:/]+\.[^@\s:/]+"
+    if not (re.fullmatch(f"{kept}|{mail}", value, re.ASCII) or notices.is_webhook(value)):
+        raise ValueError(
+            "expected the https:// address of a webhook, secret:projects/PROJECT/secrets/NAME or env:NAME that holds "
+            "one, or an e-mail address; what came is not shown, since it may be secret"
+        )
+    return value
+
+
 def _google(name: str) -> Any:
     return Field(None, validation_alias=AliasChoices(f"COVERTYPE_{name}", f"GOOGLE_CLOUD_{name}"))
 
@@ -148,6 +172,7 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
+    env: Annotated[str, AfterValidator(_identifier)] | None = None  # the environment whose table counts
     identifier: Annotated[str, AfterValidator(_identifier)] | None = None
     data: Annotated[str, AfterValidator(_some_text)] = "sample"
     label: Annotated[str, AfterValidator(_some_text), AfterValidator(_unexpanded)] = "Cover_Type"
@@ -172,6 +197,12 @@ class Settings(BaseSettings):
     api_endpoint: Annotated[str, AfterValidator(_api_endpoint)] | None = None
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    # with spaces between them in a variable
+    notify: Annotated[
+        list[Annotated[str, AfterValidator(_address)]],
+        NoDecode,
+        BeforeValidator(lambda value: value.split() if isinstance(value, str) else value),
+    ] = []
     poll_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 5.0
     runs_dir: Annotated[Path, AfterValidator(_folder)] = ROOT / "runs"
 
@@ -237,7 +268,44 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _of_file())
+        settings, variables = _of_file(), env_settings
+        environment = {**settings, **variables(), **init_settings()}.get("env")
+        of_environment = _of_environment(settings.pop(ENVIRONMENTS, {}), environment)
+        return init_settings, variables, InitSettingsSource(settings_cls, settings | of_environment)
+
+    def told_environment(self) -> str:
+        """Return the environment with what its table sets, and what of it a variable overrules."""
+        table = _of_environment(_of_file().get(ENVIRONMENTS, {}), self.env)
+        overruling = [f"{variable} overrules its {name}" for name in table if (variable := _variable(name))]
+        return "; ".join([f"{self.env}, which sets {', '.join(table) or 'nothing'}", *overruling])
+
+
+def _of_environment(tables: Any, name: Any) -> dict[str, Any]:
+    """Return the table of an environment, {} where none is chosen; the keys of all of them are looked at.
+
+    Raises:
+        RequestError: there is no such environment, or what stands there is no table of settings.
+    """
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise RequestError(
+            f"{_place(ENVIRONMENTS)}: expected tables of settings, [tool.covertype.environments.NAME], "
+            f"not {shortened(tables)}."
+        )
+    known = Settings.model_fields.keys() - {"env"}
+    for environment, table in tables.items():
+        if unknown := [key for key in table if key not in known]:
+            nearest = ", ".join(difflib.get_close_matches(unknown[0][:80], sorted(known), n=3, cutoff=0))
+            raise RequestError(
+                f"[tool.covertype.environments.{printable(environment, 80)}] in pyproject.toml has "
+                f"{shortened(unknown[0])}, which is no setting of an environment. Near it: {nearest}."
+            )
+    if name is None or (isinstance(name, str) and name in tables):
+        return dict(tables.get(name, {}))
+    there = ", ".join(printable(each, 80) for each in tables) or "none"
+    raise RequestError(
+        f"--env {shortened(name)}: there is no such environment. Those in pyproject.toml are: {there}.\n"
+        "Write one as a table of settings: [tool.covertype.environments.NAME]"
+    )
 
 
 def _of_file() -> dict[str, Any]:
@@ -265,11 +333,18 @@ def _of_file() -> dict[str, Any]:
     return table
 
 
-def _place(name: str) -> str:
-    """Return the file and the line that has a setting, as far as it is seen."""
+def _place(name: str, environment: str | None = None) -> str:
+    """Return the file and the line that has a setting, as far as it is seen; that of the environment before others."""
     lines = files.text(PYPROJECT).splitlines()
-    header = next((place for place, line in enumerate(lines) if re.match(r"\s*\[\s*tool\s*\.\s*covertype", line)), 0)
     named = re.compile(rf"""[^#]*?(?<![\w-])["']?{re.escape(name)}["']?\s*=""")
+    of_environment = re.compile(rf"\s*\[\s*tool\.covertype\.{ENVIRONMENTS}\.{re.escape(environment or '')}\s*\]")
+    start = next((place for place, line in enumerate(lines) if environment and of_environment.match(line)), len(lines))
+    for place, line in enumerate(lines[start + 1 :], start + 1):
+        if line.lstrip().startswith("["):
+            break
+        if named.match(line):
+            return f"{PYPROJECT}, line {place + 1}"
+    header = next((place for place, line in enumerate(lines) if re.match(r"\s*\[\s*tool\s*\.\s*covertype", line)), 0)
     line = next((place for place, line in enumerate(lines) if place >= header and named.match(line)), None)
     return f"{PYPROJECT}" if line is None else f"{PYPROJECT}, line {line + 1}"
 
@@ -301,11 +376,19 @@ def _told(problem: Any, given: dict[str, Any]) -> str:
             "Each flag of run.py that takes a value is one."
         )
     name = re.sub("^(covertype|google_cloud)_", "", key.lower())
-    variables = (f"COVERTYPE_{name.upper()}", f"GOOGLE_CLOUD_{name.upper()}")
-    variable = next((each for each in variables if os.environ.get(each)), None)
-    place = "--" + name.replace("_", "-") if name in given else variable or f"{_place(name)}: {name} ="
+    environment = given.get("env") or os.environ.get("COVERTYPE_ENV")
+    place = (
+        "--" + name.replace("_", "-") if name in given else _variable(name) or f"{_place(name, environment)}: {name} ="
+    )
     reason = printable(problem["msg"].removeprefix("Value error, "), 200)
-    return f"{place} {shortened(problem['input'])}: {reason}."
+    came = "" if key.lower().endswith("notify") else f" {shortened(problem['input'])}"  # it may be a secret
+    return f"{place}{came}: {reason}."
+
+
+def _variable(name: str) -> str | None:
+    """Return the variable that gives a setting, None where none does."""
+    names = [f"COVERTYPE_{name.upper()}"] + [f"GOOGLE_CLOUD_{name.upper()}"] * (name in ("project", "region"))
+    return next((each for each in names if os.environ.get(each)), None)
 
 
 def _missing(name: str) -> str:

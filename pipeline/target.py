@@ -1,9 +1,13 @@
 """What a spec is compiled for: an engine, its machines, and what its tasks find there."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.settings import Settings
 from steps.environment import BASE_IMAGE
+
+if TYPE_CHECKING:
+    from pipeline.notifying import Notice
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class Target:
     base_image: str = BASE_IMAGE  # of the steps that name no other
     index_url: str | None = None  # where pip finds the steps' packages; None for its own index
     wheels: str = ""  # gs:// folder whose folders have them instead, each those of one set of pins; "" for none
+    notice: "Notice | None" = None  # what its exit handler knows, None for no exit handler
 
     @classmethod
     def of(cls, settings: Settings, profile: str, *, caching: bool = True) -> "Target":

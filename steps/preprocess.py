@@ -48,12 +48,16 @@ def preprocess(
     roles = {"label": train.metadata["label"], "weight": train.metadata.get("weight", "")}
     passed_on = [roles["label"], *filter(None, [roles["weight"]])]  # a column of classes may be named ""
     task, readings = train.metadata.get("task", ""), readings_of(train.path)
-    train_frame, test_frame = pd.read_parquet(train.path), pd.read_parquet(test.path)
-    pipeline, train_X = fit_preprocessor(train_frame, passed_on, readings, seed, task == "regression")
-    test_X = pipeline.transform(test_frame)
 
-    joblib.dump(pipeline, preprocessor.path)
-    preprocessor.metadata.update(inputs=len(pipeline[0].columns), outputs=train_X.shape[1])
-    for X, frame, features in ((train_X, train_frame, train_features), (test_X, test_frame, test_features)):
+    def write(X: pd.DataFrame, frame: pd.DataFrame, features: Dataset) -> None:
         X.join(frame[passed_on]).to_parquet(features.path)
         features.metadata.update(roles, task=task)
+
+    frame = pd.read_parquet(train.path)
+    pipeline, X = fit_preprocessor(frame, passed_on, readings, seed, task == "regression")
+    joblib.dump(pipeline, preprocessor.path)
+    preprocessor.metadata.update(inputs=len(pipeline[0].columns), outputs=X.shape[1])
+    write(X, frame, train_features)
+    del X, frame  # before the test rows come, or both are in memory
+    frame = pd.read_parquet(test.path)
+    write(pipeline.transform(frame), frame, test_features)

@@ -33,9 +33,7 @@ def split_data(
         train: Training rows as Parquet, in the order of the table.
         test: Test rows as Parquet, in the order of the table.
     """
-    from pyarrow import parquet
-
-    from steps.splitting import hold_back, read_rows, repeated_rows, untested_classes
+    from steps.splitting import hold_back, read_rows, repeated_rows, untested_classes, write_part
 
     table = read_rows(dataset.path)
     label = dataset.metadata["label"]
@@ -51,8 +49,8 @@ def split_data(
         share = f"{repeated:,} of {held.sum():,} test rows ({repeated / held.sum():.1%})"
         print(f"{share} stand in the training part as well: their figures tell what was memorised.")
 
-    for part, rows in ((train, table.filter(~held)), (test, table.filter(held))):
-        parquet.write_table(rows, part.path)
-        part.metadata.update(dataset.metadata, rows=rows.num_rows, columns=rows.num_columns)
+    for part, is_chosen in ((train, ~held), (test, held)):
+        write_part(table, is_chosen, part.path)
+        part.metadata.update(dataset.metadata, rows=int(is_chosen.sum()), columns=table.num_columns)
         part.metadata.update(table_rows=n_rows, test_size=test_size, seed=seed)
     test.metadata.update(duplicates_in_train=repeated, classes_without_rows=untested)

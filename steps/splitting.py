@@ -1,11 +1,14 @@
 """Which rows are held back for the test: a share of each class, the newest ones, or whole groups."""
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
+
+BLOCK_ROWS = 1 << 18  # of a table that are copied at once
 
 
 def read_rows(path: str) -> pa.Table:
@@ -184,9 +187,28 @@ def whole_groups(groups: pd.Series, labels: pd.Series, test_size: float, seed: i
 
 def repeated_rows(table: pa.Table, held: np.ndarray) -> int:
     """Count the test rows that stand in the training part as well, equal in every column."""
-    frame = table.to_pandas()
-    for field in table.schema:
+    hashes = pd.Series(np.concatenate([_hashes(block) for block in blocks(table)]))
+    return int(hashes[held].isin(hashes[~held]).sum())
+
+
+def _hashes(block: pa.Table) -> np.ndarray:
+    frame = block.to_pandas()
+    for field in block.schema:
         if pa.types.is_nested(field.type):  # lists and dictionaries cannot be hashed
             frame[field.name] = frame[field.name].map(str)
-    hashes = pd.util.hash_pandas_object(frame, index=False)
-    return int(hashes[held].isin(hashes[~held]).sum())
+    return pd.util.hash_pandas_object(frame, index=False).to_numpy()
+
+
+def blocks(table: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows of a table in blocks, so that a copy of one takes little memory; of no rows one block."""
+    for start in range(0, max(1, table.num_rows), BLOCK_ROWS):
+        yield table.slice(start, BLOCK_ROWS)
+
+
+def write_part(table: pa.Table, is_chosen: np.ndarray, path: str) -> None:
+    """Write the rows of a table that are chosen as Parquet, in their order."""
+    start = 0
+    with parquet.ParquetWriter(path, table.schema) as writer:
+        for block in blocks(table):
+            writer.write_table(block.filter(is_chosen[start : start + len(block)]))
+            start += len(block)

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -29,6 +29,7 @@ class Measured:
     peak_bytes: int  # largest sum of the memory of the process and its descendants at one time
     written_bytes: int  # of new files in its folder when it ended, several links to one file counted once
     others: float  # cores that other processes kept busy meanwhile
+    of_logs: dict[str, int] = field(default_factory=dict)  # most bytes that a process held, by the log it prints to
 
 
 def measure(command: list[str], folder: Path, log: Path) -> Measured:
@@ -43,13 +44,14 @@ def measure(command: list[str], folder: Path, log: Path) -> Measured:
         ContestantFailed: it ended with another status than 0.
     """
     before, largest, own, ended = {*_files(folder)}, 0, 0.0, threading.Event()
+    of_logs: dict[str, int] = {}
 
     def watch(pid: int) -> None:
         nonlocal largest, own
         pause = 0.0
         while not ended.wait(pause):
             started = time.perf_counter()
-            held, used = look(pid)
+            held, used = look(pid, of_logs)
             largest, own = max(largest, held), max(own, used)
             # of large processes a look takes long: it is to cost no more than a quarter of a core
             pause = max(SAMPLING, 3 * (time.perf_counter() - started))
@@ -75,13 +77,18 @@ def measure(command: list[str], folder: Path, log: Path) -> Measured:
         raise ContestantFailed("\n".join([f"{shlex.join(command)} ended with status {status}. It printed:", *last]))
     others = busy() - before_busy - (time.process_time() - watching) - own
     written = sum(size for file, size in _files(folder).items() if file not in before)
-    return Measured(seconds, largest, written, max(0.0, others / seconds))
+    return Measured(seconds, largest, written, max(0.0, others / seconds), of_logs)
 
 
-def look(pid: int) -> tuple[int, float]:
+def look(pid: int, of_logs: dict[str, int]) -> tuple[int, float]:
     """Return the bytes of memory that a process and all its descendants hold, and the CPU seconds that they have used.
 
     Pages that processes share are divided among them (PSS); where the system does not tell, they count in each (RSS).
+
+    Args:
+        pid: Id of the process.
+        of_logs: Takes the most bytes (RSS) that a process has held at a look, by the name of the log it prints to, one
+            in a folder logs, as those of the local engine's tasks. Without /proc it stays empty.
     """
     held, used = 0, 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -90,6 +97,10 @@ def look(pid: int) -> tuple[int, float]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()  # with those of its children that have ended
                 used += times.user + times.system + times.children_user + times.children_system
+                with contextlib.suppress(OSError):
+                    log = Path(os.readlink(f"/proc/{process.pid}/fd/1"))
+                    if "logs" in log.parts:
+                        of_logs[log.stem] = max(of_logs.get(log.stem, 0), process.memory_info().rss)
                 try:
                     held += process.memory_full_info().pss
                 except (AttributeError, psutil.AccessDenied):

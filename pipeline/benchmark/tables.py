@@ -42,10 +42,10 @@ def markdown(found: Benchmark) -> str:
     ]
     parts = [
         [f"- {name}: {fact}" for name, fact in found.facts.items()],
-        _table(["contestant", *heads], costs),
-        _table(["model of", "accuracy", "macro-F1"], figures),
-        _table(["start-up", "seconds"], start_up),
-        _table(["prediction", "rows per second", "÷ predict_proba"], speeds) if speeds else [],
+        table(["contestant", *heads], costs),
+        table(["model of", "accuracy", "macro-F1"], figures),
+        table(["start-up", "seconds"], start_up),
+        table(["prediction", "rows per second", "÷ predict_proba"], speeds) if speeds else [],
         [f"- {note}" for note in _notes(found.contestants)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -80,6 +80,7 @@ def _share(rows: list[float], of_plain: list[float]) -> float:
     return statistics.median(own / plain for own, plain in zip(rows, of_plain, strict=True))
 
 
-def _table(heads: list[str], rows: Iterable[list[str]]) -> list[str]:
+def table(heads: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
     rule = ["---", *["---:"] * (len(heads) - 1)]
     return [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)]

@@ -80,6 +80,7 @@ class VertexEngine:
             "git_commit": run.git.commit or "unknown",
             "git_dirty": str(run.git.dirty),
             "profile": run.profile,
+            **({"environment": run.environment} if run.environment else {}),
         }
         return {key: label(value or "") for key, value in labels.items()}
 
@@ -389,7 +390,7 @@ class VertexEngine:
             data = runs.Data(source=own.data.source, fingerprint=own.data.fingerprint)
             run = runs.new(
                 self.settings.runs_dir,
-                **own.model_dump(include={"identifier", "pipeline", "engine", "profile", "parameters"}),
+                **own.model_dump(include={"identifier", "pipeline", "engine", "environment", "profile", "parameters"}),
                 data=data,
             )
             run.git = own.git
@@ -442,6 +443,7 @@ class VertexEngine:
             identifier=_checked(labels.get("identifier"), _identifier) or "elsewhere",
             pipeline=_checked(labels.get("pipeline"), _label_value) or "elsewhere",
             engine="vertex",
+            environment=_checked(labels.get("environment"), _identifier),
             profile=labels.get("profile") if labels.get("profile") in PROFILES else None,
             parameters=parameters,
             data=runs.Data(source=data.get("source", ""), fingerprint=data.get("fingerprint", "")),

@@ -19,8 +19,14 @@ from google_cloud_pipeline_components.container.v1.gcp_launcher import lro_remot
 OF_GOOGLE = r"https://[a-z0-9-]+-aiplatform\.googleapis\.com(?=/)"
 
 
+MAILING = "google_cloud_pipeline_components.container.v1.vertex_notification_email.executor"
+
+
 def main(url: str, module: str, *arguments: str) -> None:
-    """Run an operator's module."""
+    """Run an operator's module; that of e-mails is the service's own work, and its module only says so."""
+    if module == MAILING:
+        print("mailed", *arguments)
+        return
     send = requests.api.request
 
     def here(method: str, address: str, **options: Any) -> requests.Response:

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
 
-from pipeline import RequestError, check, compiler, graph
+from pipeline import RequestError, check, compiler, graph, memory
 from pipeline.check import Check, Failed
 from pipeline.sources import Source
 from pipeline.target import Target
@@ -436,3 +437,42 @@ def test_later_run_is_held_to_the_schema_of_an_earlier_one(local_run, rows, tmp_
     refused = run("--set", "schema_from=latest")
     assert refused.status == 2
     assert "of x has no schema: its prepare-data did not succeed" in refused.err
+
+
+@pytest.mark.parametrize(("profile", "n_rows", "told"), [("small", 1_000, ""), ("small", 50_000_000, "preprocess")])
+def test_memory_that_the_machines_of_a_profile_lack_is_a_warning(rows, tmp_path, source, profile, n_rows, told):
+    pipeline = compiler.load("training")
+    compiler.compile_pipeline(pipeline, tmp_path / "spec.yaml", Target("vertex", profile=profile))
+    described = check.describe(source, {"label": "Cover_Type"})
+    described = dataclasses.replace(described, n_values=memory.values_of(described.schema, n_rows))
+    made = check.of_memory(graph.load(tmp_path / "spec.yaml"), {}, described, is_here=False)
+    assert made.state == ("warning" if told else "passed")
+    assert told in made.detail
+    check.require([made])  # it is an estimate, and refuses nothing
+
+
+def test_run_here_that_takes_more_memory_than_there_is_is_warned_of_before(local_run, rows, tmp_path, monkeypatch):
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    monkeypatch.setattr(memory, "of_machine", lambda: 400_000_000)
+    asked = ("--identifier", "x", "--data", str(tmp_path / "rows.csv"), "--set", "max_iter=2")
+    done = local_run(*asked, "--check")
+    assert done.status == 0
+    assert re.search(
+        r"^warning +memory: a run takes about 0\.5 GB, and this machine has 0\.4 GB\. Take ", done.out, re.M
+    )
+    monkeypatch.setattr(memory, "MOST_PER_BYTE", 1e6)
+    done = local_run(*asked)
+    assert done.status == 0, done.err
+    assert "warning      memory: a run takes about" in done.out
+
+
+def test_memory_follows_the_whole_table_where_only_its_beginning_is_read(rows, tmp_path, monkeypatch):
+    rows.to_parquet(tmp_path / "rows")
+    n_bytes = (tmp_path / "rows").stat().st_size
+    whole = Source("rows", str(tmp_path / "rows"), "", n_bytes, "", (tmp_path / "rows",))
+    read = check.describe(whole, {"label": "Cover_Type"})
+    monkeypatch.setattr(check, "MAX_BYTES_READ", n_bytes * 3 // 4)
+    part = check.describe(whole, {"label": "Cover_Type"})
+    assert (read.is_part, part.is_part) == (False, True)
+    assert part.n_values == pytest.approx(read.n_values, rel=0.01)
+    assert memory.rows_of(100, 1_000, "rows.csv.GZ", 400) == 1_000

@@ -35,10 +35,12 @@ VALUES = {
     "--psc-attachment": "projects/p/regions/us-central1/networkAttachments/own",
     "--encryption-key": "projects/p/locations/us-central1/keyRings/own/cryptoKeys/own",
     "--timeout": "2",
+    "--notify": "a@b.example",
 }
 SITUATIONS = {  # what brings each about that is no option itself
     "engine local": ("--engine", "local"),
     "machines that are not chosen": ("--engine", "local"),
+    "a spec of here": ("--engine", "local", "--compile-only", "spec.yaml"),
     "engine vertex": ("--engine", "vertex"),
     "deploy run": ("--engine", "vertex", "--deploy", "run"),
     "a spec that registers nothing": ("--compile-only", "spec.yaml"),

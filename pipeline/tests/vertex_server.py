@@ -8,6 +8,7 @@ Storage emulator.
 """
 
 import argparse
+import base64
 import contextlib
 import json
 import os
@@ -104,6 +105,10 @@ class VertexServer:
         """
         self._ask("/_play", json.dumps({"kind": kind, "task": task, "times": times}).encode())
 
+    def keep_secret(self, name: str, value: str) -> None:
+        """Keep a secret of Secret Manager, projects/P/secrets/S."""
+        self._ask("/_secret", json.dumps([name, value]).encode())
+
     def forget_all(self) -> None:
         """Empty the cache, and take back what tasks were to meet."""
         self._ask("/_forget_all", b"")
@@ -145,6 +150,7 @@ class _Service:
         self.metadata = Metadata(_now)
         self.cache: dict[str, Path] = {}  # the folders that tasks have written, by what they are taken for the same by
         self.addresses: dict[str, str] = {}  # where in the bucket the outputs of tasks lie, by their folders here
+        self.secrets: dict[str, str] = {}
         self._plays: list[dict[str, Any]] = []
         self._jobs: dict[tuple[str, str], PlayedJob] = {}
         self._schedules: dict[tuple[str, str], dict[str, Any]] = {}
@@ -231,6 +237,11 @@ class _Service:
             wanted = re.findall(r'job_id="(\d+)"', body.get("filter", ""))
             found = [job for number in wanted if (job := self._custom_job(number))]
             return listed_entries([entry for job in found for entry in job.entries()], body)
+        if secret := re.fullmatch(r"/v1/(projects/[^/]+/secrets/[^/]+)/versions/latest:access", url.path):
+            if secret[1] not in self.secrets:
+                raise Refusal(403, f"Permission 'secretmanager.versions.access' denied for resource '{secret[1]}'.")
+            data = base64.b64encode(self.secrets[secret[1]].encode()).decode()
+            return {"name": f"{secret[1]}/versions/1", "payload": {"data": data}}
         if custom := re.fullmatch(r"/v1/projects/[^/]+/locations/[^/]+/customJobs/(\d+)", url.path):
             if not (job := self._custom_job(custom[1])):
                 raise Refusal(404, f"{url.path.removeprefix('/v1/')} was not found.")
@@ -427,6 +438,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.service.forget(asked)
             case "/_mend":
                 self.service.faults.clear()
+            case "/_secret":
+                self.service.secrets |= dict([asked])
             case "/_play":
                 self.service.play(asked)
             case "/_forget_all":
@@ -483,6 +496,7 @@ def main() -> None:
     service = _Service(arguments.folder, arguments.storage, arguments.installs)
     http = ThreadingHTTPServer(("127.0.0.1", arguments.port), type("Handler", (_Handler,), {"service": service}))
     service.url = f"http://127.0.0.1:{http.server_port}"
+    os.environ["SECRET_MANAGER_EMULATOR"] = service.url
     print(service.url, flush=True)
     try:
         http.serve_forever()

@@ -54,9 +54,10 @@ def features_of_columns(pipeline: Pipeline, X: pd.DataFrame, features: pd.DataFr
         features: The same rows preprocessed by the model.
     """
     for step in pipeline:
-        if hasattr(step, "outputs_"):
-            outputs: dict[str, list[str]] = step.outputs_
-            return outputs
+        for told in ("outputs_", "input_to_outputs_"):  # the latter of skrub's TableVectorizer
+            if hasattr(step, told):
+                outputs: dict[str, list[str]] = getattr(step, told)
+                return outputs
     return {name: [name] for name in X if name in features}
 
 

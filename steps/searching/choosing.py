@@ -130,6 +130,8 @@ def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -
     for one in members:
         most = min(ROUNDS[one.learner], MORE_TREES * one.rounds) if one.learner == "ExtraTrees" else one.rounds
         needed = one.fit_seconds * growth
+        # never on less than it was scored with, or the score would be that of a better model than is kept
+        in_time = n_rows if needed <= SHORT_OF * for_each else max(one.rows, int(n_rows * for_each / needed))
         rounds = max(1, min(most, int(one.rounds * room)))
         settled.append(
             {
@@ -137,8 +139,8 @@ def settle(scored: list[Scored], plan: Plan, rows: Rows, max_megabytes: float) -
                 "weight": vote.weights[one.name],
                 "rounds": rounds,
                 "megabytes": size[one.name] * rounds / one.rounds,
-                "rows": n_rows if needed <= SHORT_OF * for_each else max(1, int(n_rows * for_each / needed)),
-                "seconds": for_each,
+                "rows": in_time,
+                "seconds": max(for_each, SHORT_OF * one.fit_seconds),
             }
         )
     return {

@@ -62,7 +62,8 @@ def grow(
         seconds: The time for it. The first rounds are made whatever they take.
         seed: Seed of the learner.
         judge: Takes a fitted member and the classes that it knows, returns its score and its probabilities. The rounds
-            with the best score count, though the member may have made more by then; without one, the last do.
+            with the best score count, though the member may have made more by then. Without one, the last do, and those
+            of a forest, which more trees never make worse: on few rows chance would take a small one.
         rounds: The most rounds; None for those of the learner.
     """
     started, judging = time.perf_counter(), 0.0
@@ -72,6 +73,7 @@ def grow(
     categorical = [place for place, dtype in enumerate(X.dtypes) if isinstance(dtype, pd.CategoricalDtype)]
     learner = _Learner(candidate, matrix, codes, weights, categorical, seed)
     most = rounds or ROUNDS[candidate["learner"]]
+    is_last_best = not judge or candidate["learner"] == "ExtraTrees"
     best, without_gain, made, target = None, 0, 0, min(FIRST_ROUNDS, most)
     while True:
         before = time.perf_counter()
@@ -83,7 +85,7 @@ def grow(
             before = time.perf_counter()
             now.score, now.probabilities = judge(now.member, known)
             judging += time.perf_counter() - before
-        if best is None or not judge or now.score > best.score + BETTER:
+        if best is None or is_last_best or now.score > best.score + BETTER:
             best, without_gain = now, 0
         else:
             without_gain += 1

@@ -6,6 +6,8 @@ from kfp.dsl import Artifact, Dataset
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from skrub import StringEncoder, TableVectorizer
 
 from steps.evaluation.errors import confused_pairs, failing_slices
 from steps.evaluation.importance import column_importance, features_of_columns
@@ -128,3 +130,13 @@ def test_features_are_traced_to_their_columns_through_a_model_that_names_them_an
     assert "day_month_" in came_of["day"]
     assert came_of["Slope"] == ["Slope"]
     assert features_of_columns([], X, X) == {name: [name] for name in X}
+
+
+def test_features_of_a_table_vectorizer_are_traced_to_their_columns():
+    X = pd.DataFrame({"text": [f"word {n} and {n % 7}" for n in range(60)], "number": range(60)})
+    vectorizer = TableVectorizer(cardinality_threshold=20, high_cardinality=StringEncoder(n_components=3))
+    features = vectorizer.fit_transform(X)
+    assert features_of_columns(make_pipeline(vectorizer), X, features) == {
+        "text": ["text_0", "text_1", "text_2"],
+        "number": ["number"],
+    }

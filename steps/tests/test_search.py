@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from steps.fit_member import fit_member
 from steps.preprocess import preprocess
 from steps.propose_candidates import propose_candidates
 from steps.score_candidate import score_candidate
+from steps.searching.choosing import settle
 from steps.searching.growing import grow
 from steps.searching.pairing import find_pairs
 from steps.searching.plan import read_plan
@@ -303,6 +305,31 @@ def test_time_limit_is_kept(rows, prepared, proposing, artifact):
         started = time.perf_counter()
         score_candidate.python_func(name, given.features, proposed.plan, proposed.rows, artifact(Artifact))
         assert time.perf_counter() - started < plan.each + 2  # the first rounds are made whatever they take
+
+
+def test_member_is_never_fitted_again_on_less_than_it_was_scored_with(rows, prepared, proposing, artifact):
+    given = prepared(rows, "Cover_Type")
+    proposed = proposing(given, candidates=1)
+    divided, plan = read_rows_of(proposed.rows.path), read_plan(proposed.plan.path)
+    found = []
+    for name in proposed.names:
+        scored = artifact(Artifact)
+        score_candidate.python_func(name, given.features, proposed.plan, proposed.rows, scored)
+        found.append(replace(read_scored(scored.path), fit_seconds=60.0))
+    late = replace(plan, spent=2 * plan.seconds)
+    (member,) = settle(found, late, divided, max_megabytes=200.0)["members"]
+    assert found[0].rows <= member["rows"] < len(divided.codes)
+    assert member["seconds"] >= 60
+
+
+def test_chance_does_not_make_a_forest_small(mixed, prepared):
+    X = pd.read_parquet(prepared(mixed).features.path)
+    y = pd.factorize(X.pop("y"), sort=True)[0]
+    scores = iter(np.linspace(1, 0, 20))
+    for learner, rounds in (("ExtraTrees", 256), ("HistGradientBoosting", 8)):
+        candidate = next(one for one in propose(4, 0, False) if one["learner"] == learner)
+        found = grow(candidate, [], X, y, None, 100.0, 0, judge=lambda member, known: (next(scores), np.zeros(1)))
+        assert found.rounds == rounds
 
 
 def test_time_is_shared_by_what_runs_side_by_side(mixed, prepared, proposing):
