@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import graph
 from pipeline.arguments import with_defaults
+from pipeline.fusing.plans import Plan
 from pipeline.fusing.running import key
 from steps.searching.rungs import n_next
 
@@ -73,7 +74,7 @@ def _steps(
         yield step["executor"], {name: values.get(source["outer"]) for name, source in taken if "outer" in source}
 
 
-def _plan(spec: dict[str, Any], component: dict[str, Any]) -> Any:
+def _plan(spec: dict[str, Any], component: dict[str, Any]) -> Plan | None:
     return graph.plan_of(spec["deploymentSpec"]["executors"][component["executorLabel"]].get("container", {}))
 
 

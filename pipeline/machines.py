@@ -37,7 +37,7 @@ def _step(spec: PipelineSpec, label: str) -> str:
         [*executor["container"]["args"]] if "container" in executor and "args" in executor["container"] else []
     )
     if FUNCTION_FLAG in args[:-1]:
-        return args[args.index(FUNCTION_FLAG) + 1].replace("_", "-")
+        return str(args[args.index(FUNCTION_FLAG) + 1]).replace("_", "-")
     return label.removeprefix("exec-")
 
 

@@ -80,7 +80,7 @@ def _of_task(
         return inner
     number = n_items(spec, dag, task, known, found)
     limits = [int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0)), parallelism]
-    count = min(1 if number is None else number, *(limit for limit in limits if limit))
+    count = min([1 if number is None else number, *(limit for limit in limits if limit)])
     loops = (name,) if number is None else ()
     return Need(inner.least * count, inner.most * count, inner.loops + loops)
 

@@ -45,8 +45,8 @@ def find(settings: Settings, name: str) -> FoundSearch:
     if len(found) <= NEWEST[name]:
         has = "one search" if found else "no search"
         raise RequestError(
-            f"--from-search {name}: {settings.identifier} has {has} that came to a choice. "
-            f"Search: python run.py --identifier {settings.identifier} --pipeline search"
+            f"--from-search {name}: {identifier} has {has} that came to a choice. "
+            f"Search: python run.py --identifier {identifier} --pipeline search"
         )
     return of_run(found[NEWEST[name]])
 

@@ -25,9 +25,10 @@ from steps.read_rows import read_rows
 from steps.serving import wheels
 from steps.split_data import split_data
 from steps.take_champion import take_champion
+from steps.take_members import take_members
 from steps.train_model import train_model
 
-PIPELINES = ("training", "search", "prediction", "champion", "registering")
+PIPELINES = ("training", "search", "refit", "prediction", "champion", "registering")
 # these write nothing of their own
 WITHOUT_FILES = {"stop_on_drift", "take_champion", "undeploy_former"}
 # what these write tells seconds; test_search runs them over what was left
@@ -39,6 +40,10 @@ TELL_SECONDS = {
     "fit_member",
     "combine_members",
 }
+
+
+MEMBER = {"name": "Linear-1", "learner": "Linear", "parameters": {"C": 1.0, "pairs": 0}}
+MEMBER |= {"weight": 1.0, "rounds": 8, "megabytes": 0.1}
 
 
 def whole(path):
@@ -120,6 +125,8 @@ def test_every_step_can_run_again_over_what_a_lost_attempt_has_left(twice, tmp_p
         made = twice(train_model, features["train_features"], code, outputs={"class_model": Model}, max_iter=2)
         models.append(made["class_model"])
         models[-1].uri = str(Path(models[-1].path).rename(tmp_path / f"class-{code}"))  # of its own task
+    found = json.dumps({"members": [MEMBER], "pairs": [], "exponent": 0.1, "n_rows": 100})
+    twice(take_members, features["train_features"], found, outputs={"chosen": Artifact, "rows": Artifact})
     given = (models, features["preprocessor"], parts["train"])
     model = twice(combine_models, *given, outputs={"model": Model})["model"]
     kinds = {"metrics": Metrics, "confusion": ClassificationMetrics, "report": HTML, "predictions": Dataset}
