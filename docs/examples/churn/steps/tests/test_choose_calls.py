@@ -4,7 +4,9 @@ from kfp.dsl import Dataset, Metrics
 
 from steps.choose_calls import choose_calls
 
-CUSTOMERS = pd.DataFrame({"name": ["leaves", "stays", "pays little", "unknown"], "monthly_charges": [100, 100, 10, None]})
+CUSTOMERS = pd.DataFrame(
+    {"name": ["leaves", "stays", "pays little", "unknown"], "monthly_charges": [100, 100, 10, None]}
+)
 PREDICTED = pd.DataFrame({"predicted": ["yes", "no", "yes", "yes"], "probability": [0.9, 0.95, 0.9, 0.9]})
 
 
