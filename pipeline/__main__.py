@@ -300,6 +300,25 @@ def graph(
 
 
 @app.command()
+def docs(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    build: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the pages to this folder instead.")] = None,
+) -> None:
+    """Show the guide and the reference in the browser, until Ctrl-C."""
+    import importlib.util
+    import os
+
+    from pipeline import ROOT
+
+    if importlib.util.find_spec("material") is None:
+        raise RequestError("The pages are built by MkDocs Material, which is not here: pip install '.[docs]'")
+    asked = ["build", "--site-dir", str(build.absolute())] if build else ["serve", "--dev-addr", f"127.0.0.1:{port}"]
+    os.chdir(ROOT)
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    os.execv(sys.executable, [sys.executable, "-m", "mkdocs", *asked])
+
+
+@app.command()
 def benchmark(
     data: Annotated[str, typer.Option(help="One CSV, csv.gz or Parquet file, or sample:ROWS.")] = "sample:92962",
     label: Annotated[str, typer.Option(help="Column that holds the classes.")] = "Cover_Type",

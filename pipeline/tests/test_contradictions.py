@@ -126,8 +126,9 @@ def test_all_that_have_none_for_one_reason_are_told_at_once(local_run):
     assert told.startswith("Error: --no-wait and --experiment ")
 
 
-def test_commands_of_the_readme_are_not_refused(monkeypatch):
-    text = (ROOT / "README.md").read_text("utf-8")
+def test_commands_of_the_docs_are_not_refused(monkeypatch):
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
+    text = "\n".join(page.read_text("utf-8") for page in pages)
     commands = re.findall(r"^python run\.py ([^\n#]+)", text, re.MULTILINE)
     assert len(commands) > 10
     for command in commands:

@@ -1,4 +1,4 @@
-"""Make the screens of the README from a real run: python .github/screens/make.py rows.csv
+"""Make the screens of the docs from a real run: python docs/assets/make.py rows.csv
 
 Needs Chromium: apt-get install chromium.
 """
