@@ -5,13 +5,12 @@ import _signal  # signal itself takes its time to import
 if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # there is nothing to end yet: Ctrl-C needs no traceback
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from pipeline import PIPELINES, ROOT, command_line, import_kfp, texts
+from pipeline import PIPELINES, command_line, import_kfp, texts
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Flag = typer.Option
@@ -160,7 +159,7 @@ def run(
         pipeline = "refit"
     if name == "local" and pipeline in PIPELINES and not (compile_only or check or isolated):
         # it imports while this process does
-        warm.preload(path.read_text("utf-8") for path in (ROOT / "steps").rglob("*.py") if path.parent.name != "tests")
+        warm.preload(warm.sources_of(PIPELINES[pipeline].partition(":")[0]))
 
     import_kfp()
     from pipeline.models import CHAMPION
@@ -203,4 +202,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from pipeline import ending
+
+    ending.exit_python(main())

@@ -5,7 +5,6 @@ import _signal  # signal itself takes its time to import
 if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # there is nothing to end yet: Ctrl-C needs no traceback
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -307,6 +306,7 @@ def docs(
     """Show the guide and the reference in the browser, until Ctrl-C."""
     import importlib.util
     import os
+    import sys
 
     from pipeline import ROOT
 
@@ -402,4 +402,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from pipeline import ending
+
+    ending.exit_python(main())

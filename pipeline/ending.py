@@ -1,9 +1,11 @@
 """How a command ends: the first signal ends it, and all that come after are ignored."""
 
 import _thread
+import atexit
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -108,6 +110,18 @@ def leave(status: int) -> int:
     if came:
         os._exit(status)
     return status
+
+
+def exit_python(status: int) -> NoReturn:
+    """End this process as Python does, but for freeing piece by piece what it holds, which the system does at once."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+            stream.flush()
+    os._exit(status)
 
 
 def _nothing(*_: object) -> None:

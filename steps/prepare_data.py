@@ -92,8 +92,9 @@ def prepare_data(
         dataset: The table as Parquet, with its task, its counts of rows, columns and classes and the roles of its
             columns (label, weight, split_by, group_by) in the metadata.
         schema: What each column is, which were left out and why, as JSON.
-        Output: Codes of the models to train: of the classes 0, 1, … in the order of their sorted names, before them -1
-            for a forest of all; in regression 0 for the mean, 1 and 2 for the ends of an interval.
+        Output: Codes of the models to train, in the order to start them: of the classes 0, 1, … by their sorted names,
+            the class with the most rows first, before them -1 for a forest of all; in regression 0 for the mean, 1 and
+            2 for the ends of an interval.
     """
     import os
     from tempfile import TemporaryDirectory

@@ -25,7 +25,8 @@ from pipeline.texts import shortened
 from steps.tables import fingerprints
 
 NEVER_CACHED = "promote-model"  # the champion may be another each time
-PLAIN, COLD, CACHED, STOCK = "plain script", "engine, cold", "engine, fully cached", "kfp.local as it comes"
+PLAIN, MINIMAL = "plain script", "minimal script"
+COLD, CACHED, STOCK = "engine, cold", "engine, fully cached", "kfp.local as it comes"
 MB = 1_000_000
 MOST_RUNS, MOST_ROWS = 1_000, 1_000_000_000
 
@@ -49,7 +50,7 @@ class Benchmark:
     """What benchmark() found out."""
 
     facts: dict[str, str]
-    contestants: list[Contestant]  # the plain script first
+    contestants: list[Contestant]  # the plain script first, then the minimal one
     start_up: dict[str, list[float]]  # seconds by command
     prediction: dict[str, list[float]]  # rows per second of predict_proba, and of batch prediction; empty if not asked
 
@@ -102,7 +103,7 @@ def benchmark(
     asked += [] if rows is None else ["--rows", str(rows)]
     facts = machine() | {
         "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "Rows": f"{contestants[1].rows:,}",
+        "Rows": f"{contestants[2].rows:,}",
         "Command": f"`python -m pipeline benchmark {shlex.join(asked)}`",
     }
     return Benchmark(facts, contestants, start_up, speeds)
@@ -117,6 +118,7 @@ def _contestants(work: Path, file: Path, label: str) -> list[Contestant]:
     table = ["--data", str(file), "--label", label]
     return [
         Contestant(PLAIN, _module("plain", file, label, work / "plain"), work / "plain"),
+        Contestant(MINIMAL, _module("minimal", file, label, work / "minimal"), work / "minimal"),
         Contestant(COLD, [*engine, "--no-cache", *table], work / "cold"),
         Contestant(CACHED, [*engine, *table], work / "cached", keeps_folder=True),
     ]
@@ -134,7 +136,7 @@ def _compete(contestants: list[Contestant], work: Path, runs: int) -> None:
             if not contestant.keeps_folder:
                 shutil.rmtree(contestant.folder)
                 contestant.folder.mkdir()
-            if contestant.name == PLAIN:
+            if contestant.name in (PLAIN, MINIMAL):
                 shutil.copy(work / PARAMETERS, contestant.folder)
             taken = measure(contestant.command, contestant.folder, log)
             contestant.measured.append(taken)

@@ -11,7 +11,7 @@ QUIET = 0.2
 
 def markdown(found: Benchmark) -> str:
     """Render what was found as Markdown: times in seconds, sizes in MB of 1,000,000 bytes, ratios to the first one."""
-    plain = found.contestants[0]
+    plain, minimal = found.contestants[:2]
     costs, figures = [], []
     for contestant in found.contestants:
         seconds = [run.seconds for run in contestant.measured]
@@ -20,6 +20,7 @@ def markdown(found: Benchmark) -> str:
             row.append(f"{statistics.median(getattr(run, size) for run in contestant.measured) / MB:,.1f}")
         for cost in ("seconds", "peak_bytes"):
             row.append(f"{_ratio(cost, contestant, plain):.2f}")
+        row.append(f"{_ratio('seconds', contestant, minimal):.2f}")
         row.append(f"{max(run.others for run in contestant.measured):.2f}")
         costs.append(row)
         if contestant.figures:
@@ -34,6 +35,7 @@ def markdown(found: Benchmark) -> str:
         "written, MB",
         "time ÷ plain",
         "memory ÷ plain",
+        "time ÷ minimal",
         "others, cores",
     ]
     speeds = [
@@ -71,9 +73,9 @@ def _notes(contestants: list[Contestant]) -> list[str]:
     return notes
 
 
-def _ratio(cost: str, contestant: Contestant, plain: Contestant) -> float:
-    rounds = zip(contestant.measured, plain.measured, strict=True)
-    return float(statistics.median(getattr(own, cost) / getattr(of_plain, cost) for own, of_plain in rounds))
+def _ratio(cost: str, contestant: Contestant, other: Contestant) -> float:
+    rounds = zip(contestant.measured, other.measured, strict=True)
+    return float(statistics.median(getattr(own, cost) / getattr(of_other, cost) for own, of_other in rounds))
 
 
 def _share(rows: list[float], of_plain: list[float]) -> float:

@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from multiprocessing import forkserver, resource_tracker, spawn, util
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
-from pipeline import ending
+from pipeline import ROOT, ending
 from pipeline.engines import keeper, warm_imports
 
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -27,6 +29,7 @@ MOMENTS = 50  # of 10 ms, for the warm process to be seen to have ended
 NOT_TOLD = 255  # the exit status where the warm process has told none
 # Process.start() also reaps processes that have ended, and so takes the exit status that another thread joins for
 _LOCK = threading.Lock()
+SHIPPED = re.compile(r'"(steps\.[\w.]+)"')  # a module in the text of a step that ships it
 _SERVER: Any = forkserver._forkserver  # the standard library has no public name for what is needed of it here
 _preloaded: set[str] = set()  # modules that the warm process imports
 _PREPARATION = spawn.get_preparation_data
@@ -50,6 +53,28 @@ def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None
             _end()  # one that runs cannot import more
             _preloaded.update(modules)
             _ensure_running()
+
+
+def sources_of(pipeline: str) -> list[str]:
+    """Return the texts of the steps of a pipeline of ours, and of the modules that these ship and import.
+
+    A run starts with this, before kfp is there to compile it: the files say enough.
+
+    Args:
+        pipeline: Module of the pipeline, such as pipeline.training.
+    """
+    texts: dict[Path, str] = {}
+    waiting = [ROOT.joinpath(*pipeline.split(".")).with_suffix(".py")]
+    while waiting:
+        file = waiting.pop()
+        if file in texts:
+            continue
+        texts[file] = text = file.read_text("utf-8")
+        for name in _imported(text) | {*SHIPPED.findall(text)}:
+            if name.startswith("steps."):
+                place = ROOT.joinpath(*name.split("."))
+                waiting += [*place.glob("*.py")] or [each for each in [place.with_suffix(".py")] if each.exists()]
+    return [*texts.values()]
 
 
 def _ensure_running() -> None:

@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 
+import joblib
 import pandas as pd
 import pytest
 
 from pipeline import ROOT, RequestError, compiler
-from pipeline.benchmark import METRICS, PARAMETERS, command, measuring, tables
+from pipeline.benchmark import METRICS, PARAMETERS, command, measuring, minimal, tables
 from pipeline.benchmark import rows as making
 
 LABEL = "Cover_Type"
@@ -94,6 +95,21 @@ def test_plain_script_has_the_figures_of_the_engine_and_imports_no_kfp(table, lo
     assert plain == engine
     assert 'id="slices"' in plain
     assert (folder / "model.joblib").stat().st_size > 10_000
+
+
+def test_minimal_script_measures_all_classes_and_leaves_out_what_no_tree_takes(rows, tmp_path):
+    rows["note"] = [f"number {row}" for row in range(len(rows))]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    definition = compiler.load("training")
+    parameters = compiler.resolved(definition, compiler.arguments(definition, ("max_iter=3",)))
+    (tmp_path / PARAMETERS).write_text(json.dumps(parameters))
+    minimal.main(tmp_path / "rows.csv", LABEL, tmp_path)
+
+    figures = json.loads((tmp_path / METRICS).read_text())
+    assert 0.3 < figures["accuracy"] < 1
+    assert len(figures["confusion"]) == 7
+    model = joblib.load(tmp_path / "model.joblib")
+    assert [*model.estimators_[0].feature_names_in_] == [name for name in rows if name not in (LABEL, "note")]
 
 
 def test_memory_of_a_grandchild_is_counted_and_shared_pages_once(tmp_path):
@@ -196,13 +212,13 @@ def test_contestants_alternate_and_the_tables_are_well_formed(tmp_path, monkeypa
     monkeypatch.setattr(command, "_start_up", lambda work, runs: {"python run.py --help": [0.5, 0.25, 0.75]})
     found = command.benchmark("sample:50", LABEL, runs=2, stock=True)
 
-    assert measured == ["cached", *["plain", "cold", "cached", "stock"] * 2]
+    assert measured == ["cached", *["plain", "minimal", "cold", "cached", "stock"] * 2]
     assert "round 2 of 2" in capsys.readouterr().err
     text = tables.markdown(found)
     assert "- Rows: 1,234\n" in text
     assert "`python -m pipeline benchmark --data sample:50 --label Cover_Type --runs 2 --stock`" in text
-    assert "| plain script | 40.0 | 20.0 | 60.0 | 2.0 | 12.3 | 1.00 | 1.00 | 0.10 |" in text
-    assert "| engine, cold | 50.0 | 30.0 | 70.0 | 3.0 | 12.3 | 1.33 | 1.50 | 0.10 |" in text
+    assert "| plain script | 45.0 | 20.0 | 70.0 | 2.0 | 12.3 | 1.00 | 1.00 | 0.77 | 0.10 |" in text
+    assert "| engine, cold | 65.0 | 40.0 | 90.0 | 3.0 | 12.3 | 1.64 | 1.50 | 1.23 | 0.10 |" in text
     assert "| engine, cold | 0.750000 | 0.500000 |" in text
     assert "| `python run.py --help` | 0.50 |" in text
     assert "not quiet" not in text

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from pipeline import ROOT, compiler, console, engines, runs
+from pipeline import PIPELINES, ROOT, compiler, console, engines, graph, runs
 from pipeline.engines import local, warm
 from pipeline.engines.local import LocalEngine
 from pipeline.settings import Settings
+from pipeline.target import Target
 
 
 @dsl.component(base_image="python:3.11")
@@ -271,3 +272,13 @@ def test_older_record_without_paths_is_read(execute):
             del task[key]
     (record.folder / "run.json").write_text(json.dumps(written))
     assert runs.read(record.folder).task("end-itself").title == "end-itself"
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_what_a_pipeline_imports_is_known_before_it_is_compiled(name, tmp_path):
+    compiler.compile_pipeline(compiler.load(name), tmp_path / "spec.yaml", Target())
+    containers = graph.containers(graph.load(tmp_path / "spec.yaml")).values()
+    needed = {module for each in containers for text in graph.sources(each).values() for module in warm._imported(text)}
+    found = {module for text in warm.sources_of(f"pipeline.{name}") for module in warm._imported(text)}
+    assert needed - found <= {"kfp.dsl.*", "typing.*"}  # of what KFP puts in front of each step
+    assert "fastapi" not in found  # which only serving imports
