@@ -266,6 +266,40 @@ def export_components(
 
 
 @app.command()
+def graph(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[PIPELINE | NAME RUN] FILE",
+            help="A pipeline as run.py takes it (training by default), or the identifier and the run whose states are "
+            "shown; then the file to write, .svg or .mmd (Mermaid).",
+        ),
+    ],
+    fuse: Annotated[bool, typer.Option("--fuse", help="Draw the pipeline as --fuse joins its tasks.")] = False,
+) -> None:
+    """Draw a pipeline from its compiled spec; of a run, too while it goes on, with the states of its tasks."""
+    from pipeline import compiler, console, drawing, files, loading
+    from pipeline import graph as graphs
+    from pipeline.runs import SPEC
+    from pipeline.target import Target
+
+    if len(words) > 3 or (len(words) == 3 and fuse):
+        raise RequestError(
+            "Expected [PIPELINE] FILE, or NAME RUN FILE without --fuse: see python -m pipeline graph --help"
+        )
+    file = Path(words[-1])
+    if len(words) == 3:
+        run = _load(words[0], words[1])
+        drawn = drawing.draw(graphs.load(run.folder / SPEC), file.suffix, run)
+    else:
+        pipeline = loading.load(words[0] if len(words) == 2 else "training")
+        spec = graphs.parsed(compiler.compiled(pipeline, Target(fuse=fuse)))
+        drawn = drawing.draw(spec, file.suffix)
+    files.write(file, drawn)
+    console.show_places({"graph": file})
+
+
+@app.command()
 def benchmark(
     data: Annotated[str, typer.Option(help="One CSV, csv.gz or Parquet file, or sample:ROWS.")] = "sample:92962",
     label: Annotated[str, typer.Option(help="Column that holds the classes.")] = "Cover_Type",

@@ -88,8 +88,9 @@ class Description:
 
     @property
     def memory(self) -> int:
-        """Estimated peak memory of a run here, in bytes."""
-        return memory.of_run(self.n_values, min(CORES, self.schema.n_models if self.schema else 1))
+        """Estimated peak memory of a run here, in bytes, without a forest."""
+        n_models = len(self.schema.model_codes("fast")) if self.schema else 1
+        return memory.of_run(self.n_values, min(CORES, n_models))
 
 
 def describe(source: Source, parameters: dict[str, Any]) -> Description:

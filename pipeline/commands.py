@@ -139,7 +139,7 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
 
         checks += wheelhouse.checks(request.settings, spec)
     if request.settings.notify:
-        from pipeline.notifying import shown
+        from steps.notices import shown
 
         told = ", ".join(map(shown, request.settings.notify))
         checks.append(Check("notify", "passed", f"{told}; whether it can be reached is seen when the run ends"))

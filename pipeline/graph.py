@@ -194,7 +194,7 @@ def _count(spec: dict[str, Any], dag: dict[str, Any], counted: dict[str, int], d
         raise files.Damaged("its sub-pipelines are nested too deeply, or in a circle")
     n_tasks = 0
     try:
-        tasks = _in_order(dag.get("tasks", {}))
+        tasks = in_order(dag.get("tasks", {}))
     except CycleError as error:
         circle = ", ".join(error.args[1][:5])
         raise files.Damaged(f"its tasks depend on each other in a circle: {circle}") from None
@@ -212,7 +212,7 @@ def _count(spec: dict[str, Any], dag: dict[str, Any], counted: dict[str, int], d
     return n_tasks
 
 
-def _in_order(tasks: dict[str, Any]) -> dict[str, Any]:
+def in_order(tasks: dict[str, Any]) -> dict[str, Any]:
     """Return the tasks of a DAG, each behind those that it depends on.
 
     Raises:
@@ -241,7 +241,7 @@ def nodes(spec: dict[str, Any]) -> list[Node]:
 
 def _nodes(spec: dict[str, Any], dag: dict[str, Any], in_loop: bool) -> Iterator[Node]:
     executors = spec["deploymentSpec"]["executors"]
-    for name, task in _in_order(dag.get("tasks", {})).items():
+    for name, task in in_order(dag.get("tasks", {})).items():
         component = spec["components"][task["componentRef"]["name"]]
         if "dag" in component:
             iterates = "parameterIterator" in task or "artifactIterator" in task

@@ -33,7 +33,9 @@ def set_machines(spec: PipelineSpec, profile: str) -> None:
 def _step(spec: PipelineSpec, label: str) -> str:
     """Return the name of the step of an executor; KFP puts a number behind that of one which a pipeline has twice."""
     executor = spec.deployment_spec["executors"][label]
-    args = [*executor["container"]["args"]] if "container" in executor and "args" in executor["container"] else []
+    args: list[str] = (
+        [*executor["container"]["args"]] if "container" in executor and "args" in executor["container"] else []
+    )
     if FUNCTION_FLAG in args[:-1]:
         return str(args[args.index(FUNCTION_FLAG) + 1]).replace("_", "-")
     return label.removeprefix("exec-")

@@ -49,10 +49,10 @@ def notice(settings: Settings, pipeline: str) -> Notice | None:
     check(settings)
     if not settings.notify or settings.chosen_engine()[0] == "local":
         return None
-    settings.require("identifier", "region")
+    settings.require("region")
     mails = tuple(each for each in settings.notify if is_mail(each))
     secrets = tuple(each for each in settings.notify if each not in mails)
-    return Notice(secrets, mails, short_name(pipeline), settings.identifier, settings.address_of_vertex)
+    return Notice(secrets, mails, short_name(pipeline), settings.required("identifier"), settings.address_of_vertex)
 
 
 def check(settings: Settings) -> None:
@@ -145,7 +145,7 @@ def _outputs(root: dict[str, Any]) -> dict[str, Any]:
 
 
 @dsl.component(base_image=BASE_IMAGE)
-def _nothing():
+def _nothing() -> None:
     """Stand for the tasks that are told of."""
 
 
@@ -155,7 +155,7 @@ def _handlers(notice: Notice) -> list[BaseComponent]:
     if notice.secrets:
 
         @dsl.pipeline(name="told")
-        def by_webhook():
+        def by_webhook() -> None:
             told = notify(
                 addresses=list(notice.secrets),
                 pipeline=notice.pipeline,
@@ -179,7 +179,7 @@ def _handlers(notice: Notice) -> list[BaseComponent]:
             ) from None
 
         @dsl.pipeline(name="told")
-        def by_mail():
+        def by_mail() -> None:
             told = VertexNotificationEmailOp(recipients=list(notice.mails))
             told.set_display_name("Notify by e-mail")
             with dsl.ExitHandler(told):
@@ -203,7 +203,7 @@ def tell(settings: Settings, run: Run) -> list[str]:
         seconds=run.seconds,
         figures=notices.figures_of(run.metrics or {}),
     )
-    hurry = {"tries": 1, "time_limit": AT_ONCE} if ending.came else {}
+    hurry: dict[str, Any] = {"tries": 1, "time_limit": AT_ONCE} if ending.came else {}
     problems = []
     for address in settings.notify:
         try:

@@ -6,8 +6,8 @@ The page marks the places, since the step must not know them: the run's id or ti
 from html import escape
 from typing import Any
 
-from pipeline import prices
-from pipeline.runs import Candidate, Run
+from pipeline import drawing, graph, prices
+from pipeline.runs import SPEC, Candidate, Run
 
 
 def complete(page: str, run: Run, previous: Run | None) -> str:
@@ -21,7 +21,7 @@ def complete(page: str, run: Run, previous: Run | None) -> str:
     for mark, filling in (
         ("<!-- verdict -->", _against(run, previous)),
         ("<!-- nav -->", f'{_links(run)}<a href="#run">Run</a>'),
-        ("<!-- run -->", _leaderboard(run) + _promotion(run) + _section(run, previous)),
+        ("<!-- run -->", _leaderboard(run) + _promotion(run) + _graph(run) + _section(run, previous)),
     ):
         page = page.replace(mark, filling, 1)
     return page
@@ -59,6 +59,7 @@ def _links(run: Run) -> str:
     """Return the links to those parts that not every run has."""
     parts = {"leaderboard": "Leaderboard"} if run.leaderboard else {}
     parts |= {"promotion": "Promotion"} if run.verdict else {}
+    parts |= {"graph": "Pipeline"} if (run.folder / SPEC).exists() else {}
     return "".join(f'<a href="#{name}">{title}</a>' for name, title in parts.items())
 
 
@@ -119,6 +120,17 @@ def _side_by_side(f1: dict[str, tuple[float, float]]) -> str:
 
 def _bar(share: float) -> str:
     return f'<td class="bar"><b>{share:.3f}</b><i style="--v:{share:.4f}"></i></td>'
+
+
+def _graph(run: Run) -> str:
+    """Return the graph of what ran, with the states of its tasks."""
+    if not (run.folder / SPEC).exists():
+        return ""
+    drawn = drawing.draw(graph.load(run.folder / SPEC), ".svg", run)
+    return (
+        f'<section id="graph"><h2>Pipeline</h2><div class="scroll" tabindex="0" role="group" aria-label="Graph">{drawn}'
+        "</div></section>"
+    )
 
 
 def _section(run: Run, previous: Run | None) -> str:

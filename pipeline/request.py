@@ -24,6 +24,7 @@ from pipeline import (
 )
 from pipeline.engines import Engine
 from pipeline.models import FoundModel
+from pipeline.run_folders import LATEST
 from pipeline.runs import Run
 from pipeline.searches import FoundSearch
 from pipeline.settings import Settings
@@ -105,7 +106,8 @@ class Request:
         """What a search has found, where the pipeline takes that."""
         if not compiler.takes_search(self.definition):
             return None
-        return searches.find(self.settings, self.from_search or "latest")
+        self.settings.require("identifier")
+        return searches.find(self.settings, self.from_search or LATEST)
 
     @cached_property
     def profile(self) -> tuple[str, str]:

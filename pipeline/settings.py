@@ -338,15 +338,16 @@ def _place(name: str, environment: str | None = None) -> str:
     lines = files.text(PYPROJECT).splitlines()
     named = re.compile(rf"""[^#]*?(?<![\w-])["']?{re.escape(name)}["']?\s*=""")
     of_environment = re.compile(rf"\s*\[\s*tool\.covertype\.{ENVIRONMENTS}\.{re.escape(environment or '')}\s*\]")
-    start = next((place for place, line in enumerate(lines) if environment and of_environment.match(line)), len(lines))
+    begins = (place for place, line in enumerate(lines) if environment and of_environment.match(line))
+    start = next(begins, len(lines))
     for place, line in enumerate(lines[start + 1 :], start + 1):
         if line.lstrip().startswith("["):
             break
         if named.match(line):
             return f"{PYPROJECT}, line {place + 1}"
     header = next((place for place, line in enumerate(lines) if re.match(r"\s*\[\s*tool\s*\.\s*covertype", line)), 0)
-    line = next((place for place, line in enumerate(lines) if place >= header and named.match(line)), None)
-    return f"{PYPROJECT}" if line is None else f"{PYPROJECT}, line {line + 1}"
+    found = next((place for place, line in enumerate(lines) if place >= header and named.match(line)), None)
+    return f"{PYPROJECT}" if found is None else f"{PYPROJECT}, line {found + 1}"
 
 
 def settle(**flags: Any) -> Settings:

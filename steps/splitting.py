@@ -196,7 +196,8 @@ def _hashes(block: pa.Table) -> np.ndarray:
     for field in block.schema:
         if pa.types.is_nested(field.type):  # lists and dictionaries cannot be hashed
             frame[field.name] = frame[field.name].map(str)
-    return pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    hashes: np.ndarray = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    return hashes
 
 
 def blocks(table: pa.Table) -> Iterator[pa.Table]:

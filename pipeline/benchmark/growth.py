@@ -32,7 +32,7 @@ class Shape:
 
     unit: str  # of the sizes
     sizes: tuple[int, int]
-    make: Callable[[int, Path], None]  # writes a CSV file of that size
+    make: Callable[[int, Path], object]  # writes a CSV file of that size
     label: str = LABEL
 
 
@@ -129,8 +129,8 @@ def main(named: list[str]) -> None:
         print(f"- {name}: {fact}")
     print(f"- Date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     print(f"- Command: `python -m pipeline.benchmark.growth {shlex.join(named)}`\n")
-    heads = ("table", "engine, s", "plain, s", "÷ plain", "engine, MB", "plain, MB", "÷ plain")
-    heads += ("largest step", "MB", "macro-F1, engine", "plain", "others, cores")
+    heads = ["table", "engine, s", "plain, s", "÷ plain", "engine, MB", "plain, MB", "÷ plain"]
+    heads += ["largest step", "MB", "macro-F1, engine", "plain", "others, cores"]
     print("|", " | ".join(heads), "|")
     print("| --- |", " | ".join(["---:"] * (len(heads) - 1)), "|", flush=True)
     for name, shape in zip(chosen, shapes, strict=True):

@@ -104,7 +104,8 @@ def stopped_early(X: pd.DataFrame, codes: np.ndarray, rows: pd.DataFrame) -> np.
         found = boosting(X, MOST_TREES, **stopping).fit(X, codes == code)
         n_trees = max(1, int(np.argmin(-found.validation_score_)))
         scores[:, code] = boosting(X, n_trees).fit(X, codes == code).predict_proba(rows)[:, 1]
-    return scores.argmax(axis=1)
+    codes_of_rows: np.ndarray = scores.argmax(axis=1)
+    return codes_of_rows
 
 
 if __name__ == "__main__":

@@ -105,7 +105,8 @@ def _versions(python: str) -> dict[str, str]:
         wrong = str(error)
     if wrong:
         raise RequestError(f"--python {python}: expected a Python that imports autogluon.tabular; it says: {wrong}")
-    return json.loads(done.stdout)
+    versions: dict[str, str] = json.loads(done.stdout)
+    return versions
 
 
 def _facts(arguments: list[str], versions: dict[str, str]) -> dict[str, str]:
@@ -179,10 +180,10 @@ def table_of(name: str) -> tuple[pd.DataFrame, str]:
 def divided(frame: pd.DataFrame, label: str, folder: Path, seed: int, minutes: float) -> Told:
     """Write the table and the two parts that the pipeline's split makes of it, which AutoGluon reads."""
     held = share_of_each_class(frame[label], TEST_SIZE, seed)
-    files = [folder / f"{name}.csv" for name in ("table", "train", "test")]
-    for file, rows in zip(files, (frame, frame[~held], frame[held]), strict=True):
+    told = Told(folder / "table.csv", folder / "train.csv", folder / "test.csv", label, seed, minutes)
+    for file, rows in ((told.table, frame), (told.train, frame[~held]), (told.test, frame[held])):
         rows.to_csv(file, index=False)
-    return Told(*files, label, seed, minutes)
+    return told
 
 
 def command(contestant: str, told: Told, work: Path, python: str) -> list[str]:
@@ -192,10 +193,10 @@ def command(contestant: str, told: Told, work: Path, python: str) -> list[str]:
         return [python, "-I", str(FITTING), *map(str, asked)]
     sets = [f"seed={told.seed}", f"test_size={TEST_SIZE}"]
     sets += [f"minutes={told.minutes}"] if contestant == SEARCH else []
-    asked = ["--pipeline", "search"] if contestant == SEARCH else []
-    asked += ["--identifier", IDENTIFIER, "--engine", "local", "--no-cache"]
-    asked += ["--data", str(told.table), "--label", told.label]
-    return [sys.executable, "run.py", *asked, *(part for setting in sets for part in ("--set", setting))]
+    options = ["--pipeline", "search"] if contestant == SEARCH else []
+    options += ["--identifier", IDENTIFIER, "--engine", "local", "--no-cache"]
+    options += ["--data", str(told.table), "--label", told.label]
+    return [sys.executable, "run.py", *options, *(part for setting in sets for part in ("--set", setting))]
 
 
 def _of_pipeline(work: Path, told: Told) -> tuple[list[str], int]:
