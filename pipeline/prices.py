@@ -98,6 +98,8 @@ OF = f"prices on demand of {DATE}, {REGION}"
 
 def shown(usd: float) -> str:
     """Return an amount as it is shown."""
+    if 0 < usd < 1e-4:
+        return "<$0.0001"
     return f"${usd:.{2 if usd >= 0.1 else 3 if usd >= 0.01 else 4}f}"
 
 

@@ -88,7 +88,7 @@ def _leaderboard(run: Run) -> str:
 
 
 def _cost(candidate: Candidate) -> str:
-    return f"<td>{'' if candidate.usd is None else prices.shown(candidate.usd)}</td>"
+    return f"<td>{'' if candidate.usd is None else escape(prices.shown(candidate.usd))}</td>"
 
 
 def _promotion(run: Run) -> str:

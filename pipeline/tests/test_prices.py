@@ -122,7 +122,8 @@ def test_limits_are_priced_as_the_cheapest_type_that_has_as_much(cpus, memory, f
 
 
 @pytest.mark.parametrize(
-    ("usd", "text"), [(12.345, "$12.35"), (0.1, "$0.10"), (0.0345, "$0.035"), (0.00345, "$0.0034"), (0.0, "$0.0000")]
+    ("usd", "text"),
+    [(12.345, "$12.35"), (0.1, "$0.10"), (0.0345, "$0.035"), (0.00345, "$0.0034"), (0.00009, "<$0.0001")],
 )
 def test_amount_is_shown_with_the_digits_that_it_has(usd, text):
     assert prices.shown(usd) == text

@@ -1,5 +1,6 @@
 """The search, end to end on this machine."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_search_ends_with_a_model_and_a_leaderboard(local_run, tmp_path, capsys)
         assert f"Cost: estimated, {told} of machines are not in it" in shown_in
     for candidate in shown:  # 2 CPUs and 8 GB, the machine of profile small
         assert candidate["usd"] == pytest.approx(candidate["seconds"] * 0.077063 / 3600, rel=1e-3, abs=1e-6)
-        assert prices.shown(candidate["usd"]) in page
+        assert html.escape(prices.shown(candidate["usd"])) in page
     assert '<a href="#leaderboard">Leaderboard</a>' in page
     for name in names:
         assert name in done.out
