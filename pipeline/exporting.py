@@ -11,7 +11,6 @@ from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.python_component import PythonComponent
 
 from pipeline import ROOT, RequestError, compiler, files, loading, texts
-from steps.shipping import shipped_files
 
 
 def steps() -> dict[str, PythonComponent]:
@@ -62,7 +61,7 @@ def component(step: PythonComponent) -> str:
     spec = json_format.MessageToDict(step.pipeline_spec)
     for executor in spec["deploymentSpec"]["executors"].values():
         command = executor["container"]["command"]
-        if step.description and shipped_files(command[-1]):
+        if step.description:
             # KFP takes the first docstring of the source as the component's description
             command[-1] = f"{_docstring(step.description)}\n{command[-1]}"
     comments = pipeline_spec_builder.extract_comments_from_pipeline_spec(spec, step.description)

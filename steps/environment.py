@@ -1,8 +1,10 @@
 """Where the steps run: their image and the exact packages that are installed on it."""
 
+from functools import cache
 from importlib.metadata import version
 
 BASE_IMAGE = "python:3.11-slim"
+installed = cache(version)  # of a package, by its name
 
 
 def pinned(*packages: str) -> list[str]:
@@ -11,4 +13,4 @@ def pinned(*packages: str) -> list[str]:
     Raises:
         PackageNotFoundError: a package is not installed here.
     """
-    return [f"{package}=={version(package)}" for package in packages]
+    return [f"{package}=={installed(package)}" for package in packages]

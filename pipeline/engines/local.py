@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -29,6 +30,7 @@ from pipeline.graph import Fusion
 from pipeline.runs import Run, State, Task
 from pipeline.settings import Settings
 from pipeline.sources import Source
+from steps.environment import installed
 from steps.shipping import shipped_files
 
 try:
@@ -38,6 +40,8 @@ except ImportError:  # not a POSIX system
 
 # before Python 3.11.8, parsers in two threads may break each other: github.com/python/cpython/issues/106905
 PARSING = threading.Lock()
+# a package, as KFP writes it into the command of a step
+NAMED = re.compile(r"'(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^]']*\])?( *== *(?P<version>[A-Za-z0-9.+!]+))?'")
 FEW_FILES = 256  # open ones, of which the processes of a run need some dozens
 N_LAST_BYTES = 300  # of a log
 MEMORY = "which often means that the memory ran out"
@@ -74,7 +78,7 @@ class LocalEngine:
 
     def checks(self, spec: dict[str, Any], run: Run, source: Source, described: Description) -> list[Check]:
         """Check what the tasks ask of this machine; see pipeline.engines.Engine."""
-        return [make("this machine", lambda: _runs_here(spec))]
+        return [make("this machine", lambda: _runs_here(spec, self.isolated))]
 
     def schedule(self, *_: Any) -> NoReturn:
         """Refuse: this machine may be off."""
@@ -92,6 +96,8 @@ class LocalEngine:
             tasks: Tasks = IsolatedTasks(run, progress, pythons, fused)
             cache_dir = runs_dir / ".cache-isolated"  # what ran with the packages of here proves nothing
         else:
+            for note in _of_other_packages(compiled):
+                progress.note(note)
             tasks = Tasks(run, progress, containers, fused)
             cache_dir = runs_dir / ".cache"
         job = Job.of_run(compiled["pipelineInfo"]["name"], run.run_id, str(run.folder), run.started)
@@ -110,13 +116,36 @@ class LocalEngine:
         return "succeeded" if how.state == SUCCEEDED else "failed"
 
 
-def _runs_here(spec: dict[str, Any]) -> str:
+def _runs_here(spec: dict[str, Any], is_isolated: bool) -> str:
     notes: list[str] = []
     try:
         support.check(spec, notes.append)
     except RequestError as error:
         raise Failed(str(error)) from None
+    notes += [] if is_isolated else _of_other_packages(spec)
     return "\n".join(notes) or "runs every task"
+
+
+def _of_other_packages(spec: dict[str, Any]) -> list[str]:
+    """Tell of the steps that name packages which are here in another version, or not at all; those of others may."""
+    notes = []
+    for step, container in graph.containers(spec).items():
+        found = []
+        for named in NAMED.finditer(" ".join(container["command"][:-1])):
+            here = _version_here(named["name"])
+            # kfp's own line is left out: its executor here is that of this version
+            if named["name"] != "kfp" and (here is None or named["version"] not in (None, here)):
+                found.append(f"{named[0][1:-1]} (here {here or 'it is not installed'})")
+        if found:
+            notes.append(f"{step} names {', '.join(found)}; --isolated runs it with exactly what it names")
+    return notes
+
+
+def _version_here(package: str) -> str | None:
+    try:
+        return installed(package)
+    except PackageNotFoundError:
+        return None
 
 
 class Tasks(Hooks):
