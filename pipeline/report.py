@@ -6,22 +6,23 @@ The page marks the places, since the step must not know them: the run's id or ti
 from html import escape
 from typing import Any
 
-from pipeline import drawing, graph, prices
-from pipeline.runs import SPEC, Candidate, Run
+from pipeline import drawing, prices
+from pipeline.runs import Candidate, Run
 
 
-def complete(page: str, run: Run, previous: Run | None) -> str:
+def complete(page: str, run: Run, previous: Run | None, spec: dict[str, Any] | None = None) -> str:
     """Return a report with the run's parameters, versions, commit and times, and the comparison in its verdict.
 
     Args:
         page: The page, with the places marked <!-- verdict -->, <!-- nav --> and <!-- run -->; each may be missing.
         run: The run that made it, with its figures.
         previous: The run to compare with; None for none.
+        spec: What ran, for its graph; None for none.
     """
     for mark, filling in (
         ("<!-- verdict -->", _against(run, previous)),
-        ("<!-- nav -->", f'{_links(run)}<a href="#run">Run</a>'),
-        ("<!-- run -->", _leaderboard(run) + _promotion(run) + _graph(run) + _section(run, previous)),
+        ("<!-- nav -->", f'{_links(run, spec)}<a href="#run">Run</a>'),
+        ("<!-- run -->", _leaderboard(run) + _promotion(run) + _graph(run, spec) + _section(run, previous)),
     ):
         page = page.replace(mark, filling, 1)
     return page
@@ -55,11 +56,11 @@ _VERDICTS = {
 }
 
 
-def _links(run: Run) -> str:
+def _links(run: Run, spec: dict[str, Any] | None) -> str:
     """Return the links to those parts that not every run has."""
     parts = {"leaderboard": "Leaderboard"} if run.leaderboard else {}
     parts |= {"promotion": "Promotion"} if run.verdict else {}
-    parts |= {"graph": "Pipeline"} if (run.folder / SPEC).exists() else {}
+    parts |= {"graph": "Pipeline"} if spec else {}
     return "".join(f'<a href="#{name}">{title}</a>' for name, title in parts.items())
 
 
@@ -122,11 +123,11 @@ def _bar(share: float) -> str:
     return f'<td class="bar"><b>{share:.3f}</b><i style="--v:{share:.4f}"></i></td>'
 
 
-def _graph(run: Run) -> str:
+def _graph(run: Run, spec: dict[str, Any] | None) -> str:
     """Return the graph of what ran, with the states of its tasks."""
-    if not (run.folder / SPEC).exists():
+    if not spec:
         return ""
-    drawn = drawing.draw(graph.load(run.folder / SPEC), ".svg", run)
+    drawn = drawing.draw(spec, ".svg", run)
     return (
         f'<section id="graph"><h2>Pipeline</h2><div class="scroll" tabindex="0" role="group" aria-label="Graph">{drawn}'
         "</div></section>"

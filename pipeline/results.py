@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import RequestError, files, history, prices, report, storage
-from pipeline.runs import Artifact, Candidate, Predicted, Run, Task, Verdict
+from pipeline import RequestError, files, graph, history, prices, report, storage
+from pipeline.runs import SPEC, Artifact, Candidate, Predicted, Run, Task, Verdict
 from steps.tables.fingerprints import sha256
 from steps.tables.schema import read_schema
 
@@ -209,7 +209,8 @@ def _keep_report(run: Run, page: Artifact) -> None:
         text = path.read_text("utf-8")
     except UnicodeDecodeError:  # it has no places of ours
         return
-    files.write(path, report.complete(text, run, history.former(run)))
+    spec = graph.load(run.folder / SPEC) if (run.folder / SPEC).exists() else None
+    files.write(path, report.complete(text, run, history.former(run), spec))
 
 
 def _metrics(tasks: list[Task], classes: list[str]) -> dict[str, Any]:

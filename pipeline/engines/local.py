@@ -237,7 +237,7 @@ class Tasks(Hooks):
 
     @contextlib.contextmanager
     def _watched(self, process: "warm.Process | _Group") -> Iterator[None]:
-        """Remember a process, so that it ends with the run."""
+        """Remember a process while it runs, so that it ends with the run."""
         self._processes.add(process)
         try:
             if self.stopping:  # since it was decided to start it

@@ -475,7 +475,7 @@ def test_importing_skrub_makes_no_folder_at_home(tmp_path):
 
 
 def test_actions_are_pinned_by_commit():
-    (text,) = [path.read_text() for path in (ROOT / ".github" / "workflows").iterdir()]
+    text = "\n".join(path.read_text() for path in (ROOT / ".github" / "workflows").iterdir())
     used = [line.split("uses: ")[1] for line in text.splitlines() if "uses: " in line]
     assert used
     assert all(len(line.split("@")[1].split(" # v")[0]) == 40 for line in used)

@@ -120,7 +120,7 @@ def test_tasks_stand_behind_those_that_they_depend_on_else_in_their_order(tmp_pa
     compiler.compile_pipeline(loading.load("training"), path)
     found = graph.load(path)
     tasks = found["root"]["dag"]["tasks"]
-    ordered = [*graph._in_order(tasks)]
+    ordered = [*graph.in_order(tasks)]
     assert {*ordered} == {*tasks}
     for name, each in tasks.items():
         assert all(ordered.index(other) < ordered.index(name) for other in each.get("dependentTasks", ()))

@@ -368,11 +368,10 @@ class PlayedJob(Tasks):
         asked = [sys.executable, "-m", "pipeline.tests.google_task", self._service.url, *resolved[module:]]
         labels = json.dumps({"vertex-ai-pipelines-run-billing-id": self._number})
         environment = os.environ | {"VERTEX_AI_PIPELINES_RUN_LABELS": labels}
-        with (
-            open(work.log, "ab") as log,
-            self._watched(subprocess.Popen(asked, cwd=ROOT, env=environment, stdout=log, stderr=log)) as process,
-        ):
-            return process.wait(), ""
+        with open(work.log, "ab") as log:
+            process = subprocess.Popen(asked, cwd=ROOT, env=environment, stdout=log, stderr=log)
+            with self._watched(process):
+                return process.wait(), ""
 
     def _installed(self, work: Any, command: Command) -> tuple[int, str]:
         """Run the whole command of a task's container, in an environment of its own that has pip only.
@@ -392,12 +391,11 @@ class PlayedJob(Tasks):
         environment["PIP_RETRIES"] = "0"  # what cannot be reached never will be
         environment |= {"STORAGE_EMULATOR_HOST": os.environ["STORAGE_EMULATOR_HOST"], **command.environment}
         for words in ([*cut_off, "true"], program) if speaks else ([*cut_off, *program],):
-            with (
-                open(work.log, "ab") as log,
-                self._watched(subprocess.Popen(words, cwd=home, env=environment, stdout=log, stderr=log)) as process,
-            ):
-                if exit_code := process.wait():
-                    return exit_code, ""
+            with open(work.log, "ab") as log:
+                process = subprocess.Popen(words, cwd=home, env=environment, stdout=log, stderr=log)
+                with self._watched(process):
+                    if exit_code := process.wait():
+                        return exit_code, ""
         return 0, ""
 
     def ended(self, task: Task, how: Ended) -> None:

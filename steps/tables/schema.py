@@ -71,10 +71,7 @@ class Schema:
         """
         if self.task == "regression":
             return [0, 1, 2]
-        # the classes of many rows first, so that the last to start is short: trees of few rows have few leaves
-        rows = [*self.classes.values()]
-        by_rows = sorted(range(len(rows)), key=lambda code: -rows[code])
-        return [-1] * (preset in ("balanced", "best")) + by_rows
+        return [-1] * (preset in ("balanced", "best")) + list(range(len(self.classes)))
 
     @property
     def kept(self) -> list[Column]:

@@ -77,11 +77,6 @@ def test_codes_follow_the_order_of_the_sorted_names(csv, artifact):
     assert [*dataset.metadata["classes"]] == ["-1", "9", "10"]
 
 
-def test_class_with_the_most_rows_is_trained_first(csv, artifact):
-    table = csv("x,y\n1,a\n2,a\n3,b\n4,b\n5,b\n6,c\n7,c\n8,d\n9,d\n10,d\n")
-    assert prepare(table, "y", artifact(Dataset)) == [1, 3, 0, 2]
-
-
 @pytest.mark.parametrize(
     ("table", "message"),
     [
