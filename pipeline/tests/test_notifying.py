@@ -193,6 +193,7 @@ SECRET = "projects/demo/secrets/hook"
 
 @pytest.mark.parametrize("how", ["works", "fails"])
 def test_job_tells_by_its_exit_handler(vertex, local_run, hook, own, how):
+    pytest.importorskip("google_cloud_pipeline_components")
     vertex.keep_secret(SECRET, hook.url)
     flags = ("--notify", f"secret:{SECRET}", "--notify", "a@b.example", "--set", f"how={how}")
     done = local_run("--identifier", "oaks", "--pipeline", own, *flags)
@@ -216,6 +217,7 @@ def test_job_whose_message_is_not_delivered_says_so(vertex, local_run, own):
 
 
 def test_training_on_vertex_with_registration_and_fused_tells_its_figures(vertex, local_run, hook):
+    pytest.importorskip("google_cloud_pipeline_components")
     vertex.keep_secret(SECRET, hook.url)
     flags = ("--data", "sample:1400", "--set", "max_iter=2", "--fuse", "--register", "--notify", f"secret:{SECRET}")
     done = local_run("--identifier", "oaks", *flags)
