@@ -83,7 +83,7 @@ def test_step_is_in_a_pipeline_and_run_within_three_commands(copy):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", scaffolding.FORMS)
 def test_everything_passes_at_once(copy, form):
-    name = "my-orders"
+    name = "my_orders"
     told = copy("-m", "pipeline", "new-pipeline", name, "--form", form)
     told += copy("-m", "pipeline", "new-step", "keep-recent", "--pipeline", name)
     files = {*written(told)}
