@@ -18,5 +18,6 @@ def test_columns_with_too_few_values_are_left_out(artifact):
 
 
 def test_share_outside_of_0_to_1_is_refused(rows, artifact):
+    table, result = artifact(Dataset, rows), artifact(Dataset)
     with pytest.raises(ValueError, match="max_missing is a share of the rows from 0 to 1, not 2"):
-        new_step.python_func(rows=artifact(Dataset, rows), result=artifact(Dataset), max_missing=2)
+        new_step.python_func(rows=table, result=result, max_missing=2)
