@@ -382,7 +382,8 @@ def test_check_prints_a_line_for_each_and_submits_nothing(submit, jobs, tmp_path
     assert "7 classes in 'Cover_Type'" in done.out
     assert lines == {
         **dict.fromkeys(
-            ("spec", "steps", "packages", "images", "parameters", "arguments", "table", "names", "data"), "passed"
+            ("spec", "steps", "packages", "images", "parameters", "arguments", "table", "memory", "names", "data"),
+            "passed",
         ),
         "credentials": "not checked",
         "api": "passed",
