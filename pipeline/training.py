@@ -16,9 +16,9 @@ from typing import List
 
 from kfp import dsl
 
+from pipeline.judging import evaluate_and_promote
 from pipeline.parameters import parameters_of
 from steps.combine_models import combine_models
-from steps.evaluate_model import evaluate_model
 from steps.prepare_data import prepare_data
 from steps.preprocess import preprocess
 from steps.promote_model import promote_model
@@ -110,19 +110,4 @@ def training(
     )
     combined.set_display_name("Combine models")
 
-    evaluation = evaluate_model(model=combined.outputs["model"], test=parts.outputs["test"])
-    evaluation.set_display_name("Evaluate model")
-
-    promotion = promote_model(
-        challenger=combined.outputs["model"],
-        train=parts.outputs["train"],
-        test=parts.outputs["test"],
-        metrics=evaluation.outputs["metrics"],
-        predictions=evaluation.outputs["predictions"],
-        run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-        champion=champion,
-        max_class_loss=max_class_loss,
-        licence=licence,
-    )
-    promotion.set_caching_options(False)  # the champion may be another each time
-    promotion.set_display_name("Promote model")
+    evaluate_and_promote(combined.outputs["model"], parts, champion, max_class_loss, licence)

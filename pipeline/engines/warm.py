@@ -56,7 +56,7 @@ def preload(sources: Iterable[str], shipped: Iterable[str] = ("steps",)) -> None
 
 
 def sources_of(pipeline: str) -> list[str]:
-    """Return the texts of the steps of a pipeline of ours, and of the modules that these ship and import.
+    """Return the texts of a pipeline of ours and of its steps, and of the modules that these ship and import.
 
     A run starts with this, before kfp is there to compile it: the files say enough.
 
@@ -71,7 +71,7 @@ def sources_of(pipeline: str) -> list[str]:
             continue
         texts[file] = text = file.read_text("utf-8")
         for name in _imported(text) | {*SHIPPED.findall(text)}:
-            if name.startswith("steps."):
+            if name.startswith(("steps.", "pipeline.")):
                 place = ROOT.joinpath(*name.split("."))
                 waiting += [*place.glob("*.py")] or [each for each in [place.with_suffix(".py")] if each.exists()]
     return [*texts.values()]
