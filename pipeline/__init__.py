@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# those that this process may use
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 OWN_FOLDERS = [ROOT]  # those that the user's own Python lies below; that of a pipeline that is named by its file, too
 
 # importing skrub makes a folder for data sets in the user's home, unless it is told one, which is to exist

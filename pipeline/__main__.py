@@ -277,6 +277,7 @@ def graph(
     fuse: Annotated[bool, typer.Option("--fuse", help="Draw the pipeline as --fuse joins its tasks.")] = False,
 ) -> None:
     """Draw a pipeline from its compiled spec; of a run, too while it goes on, with the states of its tasks."""
+    import_kfp()
     from pipeline import compiler, console, drawing, files, loading
     from pipeline import graph as graphs
     from pipeline.runs import SPEC
@@ -307,8 +308,6 @@ def docs(
     import importlib.util
     import os
     import sys
-
-    from pipeline import ROOT
 
     if importlib.util.find_spec("material") is None:
         raise RequestError("The pages are built by MkDocs Material, which is not here: pip install '.[docs]'")

@@ -3,7 +3,6 @@
 import ast
 import builtins
 import importlib
-import os
 import re
 import symtable
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import RequestError, arguments, graph, memory
+from pipeline import CORES, RequestError, arguments, graph, memory
 from pipeline.sources import Source, place_file
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ MAX_PARAMETER_BYTES = 131_072
 MAX_CLASSES = MAX_ARTIFACTS - 1
 MODULE_NAMES = {"__name__", "__file__", "__doc__", "__spec__", "__package__", "__loader__", "__builtins__"}
 MAX_BYTES_READ = 200_000_000  # of a table that is read to describe it: some seconds
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ def of_run(run: Run) -> FoundModel:
     file = run.model_file or ""
     if not file.endswith(f"/{MODEL}") or file not in run.sha256:
         raise RequestError(
-            f"The run {run.run_id} of {run.identifier} has handed on no model: it is {run.status}, or its pipeline has "
-            "no promote-model. Name another run."
+            f"The run {run.run_id} of {run.identifier}, {run.status}, has handed on no model: {run.pipeline} has no "
+            "promote-model, or did not come to it. Name another run."
         )
     return FoundModel(file.removesuffix(f"/{MODEL}"), run.sha256[file], f"the model of {run.run_id}")
 

@@ -106,7 +106,6 @@ class Request:
         """What a search has found, where the pipeline takes that."""
         if not compiler.takes_search(self.definition):
             return None
-        self.settings.require("identifier")
         return searches.find(self.settings, self.from_search or LATEST)
 
     @cached_property

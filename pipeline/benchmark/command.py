@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from pipeline import ROOT, RequestError, compiler, console, sources
+from pipeline import CORES, ROOT, RequestError, compiler, console, sources
 from pipeline.benchmark import METRICS, PARAMETERS
-from pipeline.benchmark.measuring import CORES, ContestantFailed, Measured, measure
+from pipeline.benchmark.measuring import ContestantFailed, Measured, measure
 from pipeline.benchmark.rows import make_rows
 from pipeline.settings import settle
 from pipeline.target import Target

@@ -14,7 +14,6 @@ import psutil
 from pipeline import ROOT
 
 SAMPLING = 0.05  # seconds between two looks at the memory
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ContestantFailed(Exception):

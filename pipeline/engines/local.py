@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from pipeline import OWN_FOLDERS, ROOT, RequestError, arguments, ending, files, graph, sources
+from pipeline import CORES, OWN_FOLDERS, ROOT, RequestError, arguments, ending, files, graph, sources
 from pipeline.check import Check, Description, Failed, make
 from pipeline.engines import Progress, isolated, keeper, warm, worker
 from pipeline.engines.interpreter import FAILED, SKIPPED, SUCCEEDED, Command, Ended, Hooks, Job, support
@@ -45,7 +45,6 @@ NAMED = re.compile(r"'(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^]']*\])?( *== *(?
 FEW_FILES = 256  # open ones, of which the processes of a run need some dozens
 N_LAST_BYTES = 300  # of a log
 MEMORY = "which often means that the memory ran out"
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalEngine:
