@@ -81,7 +81,11 @@ def tree(spec: dict[str, Any], run: Run | None = None) -> Box:
 
 
 def _inside(
-    spec: dict[str, Any], dag: dict[str, Any], place: tuple[str, ...], tasks: Any, run: Run | None
+    spec: dict[str, Any],
+    dag: dict[str, Any],
+    place: tuple[str, ...],
+    tasks: dict[tuple[str, ...], list[Task]],
+    run: Run | None,
 ) -> dict[str, Any]:
     boxes: list[Box] = []
     edges: dict[tuple[str, str], Edge] = {}
@@ -116,21 +120,16 @@ def _box(spec: dict[str, Any], name: str, task: Any, component: Any, tasks: list
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], f"… {len(lines) - MOST_LINES + 1} more"]
     if tasks:
-        return Box(name, title, [*lines, _told(tasks)], _state(tasks))
+        counts = Counter("cached" if one.cached and one.state == "succeeded" else one.state for one in tasks)
+        return Box(name, title, [*lines, _told(tasks, counts)], next(state for state in STATES if counts[state]))
     if run and run.status != "running":
         return Box(name, title, [*lines, "not run"], "skipped")
     return Box(name, title, lines)
 
 
-def _state(tasks: list[Task]) -> str:
-    found = {"cached" if task.cached and task.state == "succeeded" else task.state for task in tasks}
-    return next((state for state in STATES if state in found), "")
-
-
-def _told(tasks: list[Task]) -> str:
+def _told(tasks: list[Task], counts: Counter[str]) -> str:
     """Return the states of the tasks of a box, how many of them have each in a loop, and their seconds together."""
-    counts = Counter("cached" if task.cached and task.state == "succeeded" else task.state for task in tasks)
-    told = _state(tasks) if len(tasks) == 1 else ", ".join(f"{counts[one]} {one}" for one in STATES if counts[one])
+    told = ", ".join((f"{counts[state]} " if len(tasks) > 1 else "") + state for state in STATES if counts[state])
     seconds = sum(task.seconds or 0 for task in tasks)
     return f"{told}, {seconds:,.1f} s" if seconds >= 0.05 else told
 

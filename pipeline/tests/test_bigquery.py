@@ -62,6 +62,7 @@ def test_table_that_cannot_be_read_is_told(bigquery, rows, tmp_path, data, label
         resolve(data, tmp_path, label)
 
 
+@pytest.mark.slow
 def test_run_here_reads_the_table(bigquery, rows, local_run):
     bigquery.add(TABLE, rows)
     done = local_run("--identifier", "x", "--data", f"bq://{TABLE}", "--set", "max_iter=3")

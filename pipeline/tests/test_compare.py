@@ -38,6 +38,7 @@ def test_runs_stand_side_by_side_with_what_differs_and_what_chance_explains(trai
     assert "seed" not in shown
 
 
+@pytest.mark.slow
 def test_changed_source_is_shown_as_a_diff_once_for_the_steps_that_share_it(train, capsys):
     first = train("--set", "max_iter=1")
     train("--set", "max_iter=1")

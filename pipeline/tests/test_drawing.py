@@ -106,7 +106,7 @@ def test_run_is_drawn_with_its_states_and_in_its_report(local_run, tmp_path):
 
 
 def test_names_are_text(tmp_path):
-    @dsl.component
+    @dsl.component(base_image="python:3.11")
     def say(text: str):
         print(text)
 

@@ -24,6 +24,7 @@ def shell(command, runs_dir, cwd=ROOT):
 @pytest.mark.parametrize(
     "streams", ["<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in (">&-", "2>&-"))]
 )
+@pytest.mark.slow
 def test_run_with_closed_streams_is_recorded(tmp_path, streams):
     done = shell(f"$RUN {streams}", tmp_path)
     assert (done.returncode, runs.load("x", "latest", tmp_path).status) == (0, "succeeded"), done.stderr

@@ -186,6 +186,7 @@ def importing():
     import_it()
 
 
+@pytest.mark.slow
 def test_no_process_outlives_a_run_that_is_killed(started):
     process = started(r"train-model\[\d\] +started", *SLOW)
     children = descendants(process)

@@ -330,6 +330,7 @@ def failing(text: str = "abcd"):
 """
 
 
+@pytest.mark.slow
 def test_training_has_the_same_figures_history_and_code(local_run, capsys):
     asked = ("--identifier", "x", "--data", "sample:600", "--set", "max_iter=5")
     plain = local_run(*asked, "--no-cache").record

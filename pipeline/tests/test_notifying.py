@@ -216,6 +216,7 @@ def test_job_whose_message_is_not_delivered_says_so(vertex, local_run, own):
     assert "needs roles/secretmanager.secretAccessor" in done.err
 
 
+@pytest.mark.slow
 def test_training_on_vertex_with_registration_and_fused_tells_its_figures(vertex, local_run, hook):
     pytest.importorskip("google_cloud_pipeline_components")
     vertex.keep_secret(SECRET, hook.url)

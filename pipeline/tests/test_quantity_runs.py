@@ -29,6 +29,7 @@ def verb(capsys):
     return command
 
 
+@pytest.mark.slow
 def test_a_quantity_goes_the_way_from_training_to_use(local_run, verb, tmp_path):
     houses(300).to_csv(tmp_path / "houses.csv", index=False)
     houses(150, seed=1).to_csv(tmp_path / "fresh.csv", index=False)

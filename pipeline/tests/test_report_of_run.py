@@ -83,6 +83,7 @@ def test_former_run_is_the_newest_with_figures_before_it_of_the_same_pipeline(re
     assert history.former(made[5]).run_id == made[1].run_id
 
 
+@pytest.mark.slow
 def test_report_of_a_second_run_compares_itself_with_the_first(local_run):
     arguments = ("--identifier", "x", "--data", "sample:200", "--set")
     first = local_run(*arguments, "max_iter=1")

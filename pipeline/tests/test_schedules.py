@@ -87,6 +87,7 @@ def test_jobs_of_a_schedule_carry_nothing_of_the_moment_of_scheduling(schedule, 
     assert job.runtime_config.parameter_values["fingerprint"].string_value == ""
 
 
+@pytest.mark.slow
 def test_job_of_a_schedule_is_followed_into_a_record_of_its_own(schedule, vertex, tmp_path):
     made = schedule()
     job = vertex.run_schedule(made.name)

@@ -16,6 +16,7 @@ SMALL = ("--identifier", "x", "--pipeline", "search", "--data", "sample:700")
 FAST = (*SMALL, "--set", "minutes=0.1", "--set", "candidates=3")
 
 
+@pytest.mark.slow
 def test_search_ends_with_a_model_and_a_leaderboard(local_run, tmp_path, capsys):
     done = local_run(*FAST)
     assert done.status == 0, done.err

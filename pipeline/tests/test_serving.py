@@ -230,6 +230,7 @@ def test_client_that_hangs_up_or_speaks_otherwise_disturbs_nobody(server, sent):
     assert goes_on(server)
 
 
+@pytest.mark.slow
 def test_each_of_many_clients_at_once_gets_its_own_answer_and_warnings(server):
     def client(number):
         odd = f"odd {number}" if number % 2 else 5

@@ -99,6 +99,7 @@ def test_record_in_the_folder_of_another_run_is_refused(begin, tmp_path):
 
 
 @pytest.mark.parametrize("umask", [0o002, *(pytest.param(umask, marks=pytest.mark.slow) for umask in (0o022, 0o077))])
+@pytest.mark.slow
 def test_modes_follow_the_umask(tmp_path, umask):
     command = [sys.executable, "run.py", "--identifier", "x", "--data", "sample:200", "--set", "max_iter=1"]
     environment = {**os.environ, "COVERTYPE_RUNS_DIR": str(tmp_path / "runs")}
@@ -149,6 +150,7 @@ def test_two_users_share_runs_and_cache(another_user, local_run, tmp_path):
     assert [task["name"] for task in third.record["tasks"] if not task["cached"]] == ["promote-model"]
 
 
+@pytest.mark.slow
 def test_folder_of_another_user_is_told_in_words(another_user, local_run, tmp_path):
     assert local_run("--identifier", "x", "--data", "sample:200", "--set", "max_iter=1").status == 0
     done = another_user(tmp_path / "runs", 0o022)

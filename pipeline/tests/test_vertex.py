@@ -65,6 +65,7 @@ def test_run_on_vertex_has_the_figures_of_a_local_run(submit, local_run):
     assert "Job    https://console.cloud.google.com/vertex-ai/locations/us-central1/pipelines/runs/trees-" in there.err
 
 
+@pytest.mark.slow
 def test_artifacts_of_the_job_are_real(submit, tmp_path):
     done = submit(*FAST)
     record = done.record
@@ -88,6 +89,7 @@ def test_job_is_named_labelled_and_rooted_by_the_run(submit, jobs):
     assert executors["exec-train-model"]["container"]["resources"]["resourceCpuLimit"] == "2"
 
 
+@pytest.mark.slow
 def test_cache_is_left_to_the_tasks_unless_it_is_turned_off(submit, jobs):
     submit(*FAST, "--no-wait")
     submit(*FAST, "--no-wait", "--no-cache")
@@ -109,6 +111,7 @@ def test_no_wait_returns_after_the_submission_and_follow_records_the_rest(submit
     assert re.search(r"train-model\[3\] +succeeded", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_job_of_elsewhere_is_followed_into_a_record_of_its_own(submit, monkeypatch, tmp_path, capsys):
     begun = submit(*FAST, "--no-wait", "--quiet")
     assert f"job     {begun.record['url']}\n" in begun.out

@@ -216,6 +216,7 @@ def test_null_of_a_database_stays_apart_from_what_a_backslash_escapes(read):
     assert table.column(0).to_pylist() == ['say "a" now', "\\N"]
 
 
+@pytest.mark.slow
 def test_header_of_40_000_names_above_1_mib_is_read(read):
     names = [*(f"a column with a long name, number {place}".replace(",", "") for place in range(40_000)), "kind"]
     table, _ = read(",".join(names) + "\n" + (",".join(["1"] * 40_000) + ",cat\n") * 2)

@@ -158,6 +158,7 @@ def require_one_answer(text: str, folder: str) -> None:
     max_examples=EXAMPLES or 12,
 )
 @given(csv_texts())
+@pytest.mark.slow
 def test_rows_get_one_answer_however_they_were_read(text):
     with TemporaryDirectory() as folder, threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

@@ -261,6 +261,7 @@ def test_card_shows_names_of_the_data_as_they_are(promoted):
     assert "<b>" not in card.replace("\\<b\\>", "")
 
 
+@pytest.mark.slow
 def test_script_beside_the_model_predicts_a_table_and_loads_no_other_model(promoted, tmp_path):
     folder = Path(promoted(TRAIN, TEST).folder)
     TEST.drop(columns="kind").to_csv(tmp_path / "rows.csv", index=False)

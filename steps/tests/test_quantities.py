@@ -387,6 +387,7 @@ def test_the_script_of_the_folder_estimates_rows(promoted, tmp_path):
 
 
 @pytest.mark.parametrize("as_csv", [False, True])
+@pytest.mark.slow
 def test_rows_are_predicted_with_scores_and_drift(as_csv, promoted, artifact, tmp_path):
     model, _, found = promoted(rows_of(400))
     used = artifact(Model, sha256=found["model"].metadata["sha256"], label="price")

@@ -28,7 +28,7 @@ from steps.take_champion import take_champion
 from steps.take_members import take_members
 from steps.train_model import train_model
 
-PIPELINES = ("training", "search", "refit", "prediction", "champion", "registering")
+PIPELINES = ("training", "search", "refit", "judging", "prediction", "champion", "registering")
 # these write nothing of their own
 WITHOUT_FILES = {"stop_on_drift", "take_champion", "undeploy_former"}
 # what these write tells seconds; test_search runs them over what was left
