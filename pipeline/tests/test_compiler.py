@@ -23,11 +23,12 @@ def training():
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize(
     ("engine", "profile", "ending"),
-    [("local", "small", "yaml"), ("vertex", "standard", "json")]
-    + [
-        pytest.param(*form, marks=pytest.mark.slow)
-        for form in (("local", "small", "json"), ("vertex", "standard", "yaml"))
-        + tuple(("vertex", profile, "json") for profile in PROFILES if profile != "standard")
+    [
+        ("local", "small", "yaml"),
+        ("vertex", "standard", "json"),
+        pytest.param("local", "small", "json", marks=pytest.mark.slow),
+        pytest.param("vertex", "standard", "yaml", marks=pytest.mark.slow),
+        *(pytest.param("vertex", each, "json", marks=pytest.mark.slow) for each in PROFILES if each != "standard"),
     ],
 )
 def test_every_pipeline_compiles_to_one_document_that_kfp_loads(tmp_path, pipeline, profile, engine, ending):
