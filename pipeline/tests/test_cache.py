@@ -71,7 +71,7 @@ def slow(*values):
         slow("evaluate_model", "return evaluation", "return 1.0 * evaluation", {"evaluate-model"}),
         slow("evaluation/page", "Where it fails", "Where it is wrong", {"evaluate-model"}),
         slow("evaluation/page.css", "max-width: 70rem", "max-width: 71rem", {"evaluate-model"}),
-        slow("split_data", "write_table(rows,", "write_table(rows[:-1],", ALL - {"prepare-data"}),
+        slow("split_data", "test_size, seed,", "test_size, seed + 1,", ALL - {"prepare-data"}),
     ],
 )
 def test_edited_step_runs_again_with_what_depends_on_it_and_nothing_else(tmp_path, step, before, after, again):
