@@ -20,7 +20,7 @@ from pipeline.engines.interpreter import Job, Values, scope
 from pipeline.engines.interpreter.executor import ArtifactList, executor_input
 from pipeline.engines.interpreter.placeholders import expanded
 from pipeline.engines.interpreter.values import SpecError
-from pipeline.engines.local import origins
+from pipeline.engines.local import n_threads, origins
 from pipeline.runs import Name, Run, Task
 
 WITHOUT_FILES = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics")
@@ -77,7 +77,7 @@ def prepare(run: Run, title: str) -> Replay:
         executor_input=executor_input(component, values, folder),
         log=str(folder / "error.log"),
         environment=_environment(container, run, task, values),
-        threads=os.cpu_count() or 1,
+        threads=n_threads(),
         origins=origins(source),
         user_folder=os.getcwd(),
     )

@@ -197,7 +197,7 @@ class Tasks(Hooks):
             executor_input=command.executor_input,
             log=task.log,
             environment=self._environment() | command.environment,
-            threads=max(1, CORES // width),
+            threads=n_threads(width),
             origins=origins(command.source),
             user_folder=os.getcwd(),
         )
@@ -358,6 +358,14 @@ def _environments(spec: dict[str, Any], root: Path, progress: Progress) -> dict[
         step: isolated.environment(graph.installs(container), root, progress.note)
         for step, container in graph.containers(spec).items()
     }
+
+
+def n_threads(width: int = 1) -> int:
+    """Return how many threads each of so many tasks has that run at once.
+
+    One core is left to others: threads wait for one another, all of them for one whose core is taken.
+    """
+    return max(1, (CORES - 1) // width)
 
 
 def origins(source: str) -> dict[str, tuple[str, int]]:

@@ -22,8 +22,10 @@ from pipeline.engines import keeper, warm_imports
 
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 WORKER, WARM_IMPORTS = "pipeline.engines.worker", "pipeline.engines.warm_imports"
-# kfp is no more than its executor, as in a container; threads that wait leave their core to others
-ENVIRONMENT = {"_KFP_RUNTIME": "true", "OMP_WAIT_POLICY": "passive"}
+# kfp is no more than its executor, as in a container; threads that wait spin for some microseconds, since sleep and
+# waking cost a training of many small waits more than its work, and leave their core to others then (GNU's OpenMP takes
+# the count, others the policy; python -m pipeline.benchmark.threads)
+ENVIRONMENT = {"_KFP_RUNTIME": "true", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
 MAX_START_SECONDS = 300.0  # in which the warm process must have imported what it was asked to
 MOMENTS = 50  # of 10 ms, for the warm process to be seen to have ended
 NOT_TOLD = 255  # the exit status where the warm process has told none

@@ -148,12 +148,14 @@ def counting():
         count_threads(number=number)
 
 
-def test_threads_of_tasks_that_run_at_once_add_up_to_the_cores(execute):
+@pytest.mark.parametrize("cores", [1, 2, 4, 8])
+def test_threads_of_tasks_that_run_at_once_leave_a_core_to_others(execute, monkeypatch, cores):
+    monkeypatch.setattr(local, "CORES", cores)
     record = execute(counting)
     outputs = {path.parent: json.loads(path.read_text()) for path in record.folder.rglob("executor_output.json")}
     counts = {folder.name: output["parameterValues"]["Output"] for folder, output in outputs.items()}
-    side_by_side = max(1, local.CORES // min(3, local.CORES))
-    assert counts == {"count-threads": str(local.CORES), "count-threads-2": str(side_by_side)}
+    alone, of_three = {1: ("1", "1"), 2: ("1", "1"), 4: ("3", "1"), 8: ("7", "2")}[cores]
+    assert counts == {"count-threads": alone, "count-threads-2": of_three}
 
 
 def test_one_thread_parses_at_a_time(monkeypatch):
