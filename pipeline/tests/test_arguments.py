@@ -105,6 +105,7 @@ def test_no_name_of_a_column_goes_along_in_metadata(artifact, tmp_path):
         assert "column_" not in json.dumps(each.metadata)
 
 
+@pytest.mark.slow
 def test_no_task_is_given_more_than_was_estimated(local_run, every_task_noted):
     done = local_run("--identifier", "x", "--data", "sample:400", "--set", "max_iter=1")
     assert done.status == 0

@@ -76,7 +76,12 @@ NAMES = [
 
 @pytest.mark.parametrize(
     "classes",
-    [NAMES, pytest.param([*range(-1, 59)], marks=pytest.mark.slow), [False, True], ["{{$}}", "python3"]],
+    [
+        NAMES,
+        pytest.param([*range(-1, 59)], marks=pytest.mark.slow),
+        pytest.param([False, True], marks=pytest.mark.slow),
+        ["{{$}}", "python3"],
+    ],
     ids=["text", "sixty", "booleans", "two"],
 )
 def test_classes_of_any_name_are_learned_under_their_own(classes, local_run, tmp_path):

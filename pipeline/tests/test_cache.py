@@ -120,7 +120,7 @@ def damage_by_one_byte(path):
     ("artifact", "damage"),
     [
         ("split-data/train", damage_by_one_byte),
-        ("combine-models/model/model.joblib", damage_by_deletion),
+        slow("combine-models/model/model.joblib", damage_by_deletion),
         slow("split-data/train", damage_by_deletion),
         slow("split-data/train", damage_by_truncation),
         slow("combine-models/model/model.joblib", damage_by_truncation),
@@ -137,6 +137,7 @@ def test_damaged_artifact_is_made_anew(local_run, artifact, damage):
     assert "prepare-data" in cached(second)
 
 
+@pytest.mark.slow
 def test_damaged_entry_is_a_miss(local_run, tmp_path):
     local_run(*ARGUMENTS)
     entries = [*(tmp_path / "runs" / ".cache").glob("*.json")]

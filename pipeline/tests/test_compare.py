@@ -60,6 +60,7 @@ def test_changed_source_is_shown_as_a_diff_once_for_the_steps_that_share_it(trai
     } or "\n".join(map(str, found.code.items()))
 
 
+@pytest.mark.slow
 def test_failed_and_half_deleted_runs_are_compared_as_far_as_they_go(train, local_run, tmp_path, capsys):
     good = train("--set", "max_iter=1")
     (tmp_path / "rows.csv").write_text("size,kind\n1,a\n2,b\n3,a\n4,b\n5,\n")

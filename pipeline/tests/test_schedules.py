@@ -132,6 +132,7 @@ def test_user_whom_the_machine_does_not_know_has_schedules_too(schedule, monkeyp
     assert "Removed 1 schedule" in schedule("--unschedule").err
 
 
+@pytest.mark.slow
 def test_file_of_here_is_said_to_stay_as_it_is_now(schedule, rows, tmp_path):
     rows.to_csv(tmp_path / "rows.csv", index=False)
     data = ("--data", str(tmp_path / "rows.csv"), "--schedule", "0 6 * * 1")

@@ -35,6 +35,7 @@ def latest(tmp_path):
     return name
 
 
+@pytest.mark.slow
 def test_discarding_a_run_takes_no_other(begin, tmp_path):
     """Runs begin while others are discarded under the same identifier."""
     stopped = threading.Event()

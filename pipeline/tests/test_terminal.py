@@ -79,7 +79,7 @@ def test_json_of_a_record_that_another_has_damaged_is_told(local_run, table, cap
 @pytest.mark.parametrize(
     ("terminal", "flag"),
     [
-        ({"PYTHONIOENCODING": "ascii", "COLUMNS": "1", "LINES": "0"}, "--json"),
+        pytest.param({"PYTHONIOENCODING": "ascii", "COLUMNS": "1", "LINES": "0"}, "--json", marks=pytest.mark.slow),
         ({"PYTHONIOENCODING": "latin-1", "COLUMNS": "10"}, "--check"),
         ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "²"}, "--check"),
         ({"PYTHONIOENCODING": "ascii", "TERMINAL_WIDTH": "x"}, "--help"),

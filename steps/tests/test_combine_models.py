@@ -151,7 +151,7 @@ def test_model_is_made_of_the_libraries_own_classes(combine, rows):
     }
 
 
-@pytest.mark.parametrize("balance_classes", [False, True])
+@pytest.mark.parametrize("balance_classes", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_forest_has_half_of_the_vote(combine, rows, balance_classes):
     X, y = rows.drop(columns="Cover_Type"), rows["Cover_Type"]
     model = load(combine(rows, "Cover_Type", preset="balanced", balance_classes=balance_classes))

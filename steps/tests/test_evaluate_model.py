@@ -156,7 +156,7 @@ def test_report_is_whole_and_shows_names_and_values_as_text(evaluate, rows, pars
     assert "\x00" not in page
 
 
-@pytest.mark.parametrize("n_classes", [2, 60])
+@pytest.mark.parametrize("n_classes", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_report_stands_alone_and_is_small_and_repeatable(evaluate, fitted, parsed, n_classes):
     rng = np.random.default_rng(0)
     names = np.array(
