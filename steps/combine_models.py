@@ -37,8 +37,8 @@ def combine_models(
     installed. It takes the columns that it needs by name, in whatever order and with whatever others they come.
 
     Args:
-        class_models: One fitted classifier a class, each class against the rest, and perhaps a forest of all, or the
-            parts of a regression; each has its code in class_code_.
+        class_models: One fitted classifier a class, each class against the rest, of two classes the second's alone, and
+            perhaps a forest of all, or the parts of a regression; each has its code in class_code_.
         preprocessor: Preprocessor fitted on the training rows, a joblib file.
         train: Training rows as Parquet, for the names of the classes; the task and the label are in the metadata.
 

@@ -15,7 +15,8 @@ def join(
     """Join fitted classifiers into one, as if scikit-learn had fitted them together.
 
     Args:
-        class_models: One classifier a class, in any order, each with the code of its class in class_code_.
+        class_models: One classifier a class, of two classes the second's alone, in any order, each with the code of its
+            class in class_code_.
         classes: Names of the classes in the order of their codes.
     """
     # by pandas, since numpy's own text drops characters of code 0 at the end, and numbers from 2**63 lose digits in it
@@ -26,5 +27,6 @@ def join(
     # of the codes, since it refuses classes such as 0.5 and 1.5, which it takes for quantities
     classifier.label_binarizer_ = LabelBinarizer().fit(np.arange(len(names)))
     classifier.classes_ = classifier.label_binarizer_.classes_ = names
-    classifier.label_binarizer_.y_type_ = "multiclass"  # of two classes, too, each has a model of its own
+    if len(classifier.estimators_) > 1:  # even if two classes have a model each
+        classifier.label_binarizer_.y_type_ = "multiclass"
     return classifier

@@ -93,8 +93,8 @@ def prepare_data(
             columns (label, weight, split_by, group_by) in the metadata.
         schema: What each column is, which were left out and why, as JSON.
         Output: Codes of the models to train, in the order to start them: of the classes 0, 1, … by their sorted names,
-            the class with the most rows first, before them -1 for a forest of all; in regression 0 for the mean, 1 and
-            2 for the ends of an interval.
+            of two classes 1 alone, which tells both; before them -1 for a forest of all; in regression 0 for the mean,
+            1 and 2 for the ends of an interval.
     """
     import os
     from tempfile import TemporaryDirectory

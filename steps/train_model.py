@@ -27,7 +27,7 @@ def train_model(
     class_code: int,
     class_model: Output[Model],
     max_iter: int = 100,
-    learning_rate: float = 0.2,
+    learning_rate: float = 0.25,
     max_leaf_nodes: int = 0,
     l2_regularization: float = 1.0,
     balance_classes: bool = False,

@@ -85,6 +85,8 @@ class JoinedTrees:
             raw = np.cumsum(np.hstack([begin, leaves[:, start : start + count]]), axis=1)[:, -1:]
             scores.append(estimator._loss.predict_proba(raw)[:, 1])
             start += count
+        if len(scores) == 1:  # of two classes one has a classifier
+            scores.insert(0, 1 - scores[0])
         probabilities = np.array(scores).T
         sums = probabilities.sum(axis=1, keepdims=True)
         return np.asarray(np.divide(probabilities, sums, out=probabilities, where=sums != 0))

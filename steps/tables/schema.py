@@ -66,12 +66,13 @@ class Schema:
     def model_codes(self, preset: str) -> list[int]:
         """Return the codes of the models that are trained side by side.
 
-        Of classes one each, and before them -1 for a forest of all where the preset has one; of a quantity 0 for the
-        mean, 1 and 2 for the ends of an interval.
+        Of classes one each, of two the second's alone, which tells both; before them -1 for a forest of all where the
+        preset has one; of a quantity 0 for the mean, 1 and 2 for the ends of an interval.
         """
         if self.task == "regression":
             return [0, 1, 2]
-        return [-1] * (preset in ("balanced", "best")) + list(range(len(self.classes)))
+        codes = list(range(len(self.classes)))
+        return [-1] * (preset in ("balanced", "best")) + (codes if len(codes) > 2 else codes[-1:])
 
     @property
     def kept(self) -> list[Column]:

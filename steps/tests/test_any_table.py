@@ -635,7 +635,8 @@ def prepare(source: str, folder: Path, label: str = "kind", **settings: Any) -> 
         source=source, label=label, fingerprint="f", dataset=dataset, schema=schema, **settings
     )
     described = json.loads(Path(schema.path).read_text("utf-8"), parse_constant=pytest.fail)
-    assert codes == [*range(3 if described["task"] == "regression" else len(described["classes"]))]
+    n_models = 3 if described["task"] == "regression" else len(described["classes"])
+    assert codes == ([1] if n_models == 2 else [*range(n_models)])
     return dataset, described
 
 

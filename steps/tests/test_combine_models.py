@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from kfp.dsl import Artifact, Dataset, Model
+from sklearn.base import clone
+from sklearn.multiclass import OneVsRestClassifier
 
 from steps.combine_models import combine_models
 from steps.forest import ALL_CLASSES, EXPONENT
@@ -20,7 +22,9 @@ def combine(artifact):
         train = artifact(Dataset, frame, label=label)
         preprocess.python_func(train, train, features, artifact(Dataset), preprocessor)
         class_models = []
-        for code in range(0 if preset == "fast" else ALL_CLASSES, frame[label].nunique()):
+        n_classes = frame[label].nunique()
+        codes = [1] if n_classes == 2 else range(n_classes)
+        for code in [*([] if preset == "fast" else [ALL_CLASSES]), *codes]:
             class_models.append(artifact(Model))
             train_model.python_func(features, code, class_models[-1], max_iter=10, preset=preset, **settings)
             class_models[-1].metadata.clear()  # as KFP leaves it of collected artifacts
@@ -54,6 +58,12 @@ def test_two_classes_are_predicted_as_they_were_named(combine, rows, classes):
     assert classifier.classes_.tolist() == classes
     assert set(classifier.predict(X)) == set(classes)
     assert classifier.score(X, rows["y"].to_numpy()) > 0.8
+
+    features = classifier[:-1].transform(X)
+    (of_both,) = classifier[-1].estimators_
+    as_fitted_at_once = OneVsRestClassifier(clone(of_both)).fit(features, rows["y"])
+    np.testing.assert_array_equal(classifier.predict(X), as_fitted_at_once.predict(features))
+    np.testing.assert_array_equal(classifier.predict_proba(X), as_fitted_at_once.predict_proba(features))
 
 
 def test_class_models_may_come_in_any_order(combine, rows):

@@ -76,7 +76,7 @@ def write_model(folder, frame=None, max_iter=4):
     preprocessor, features = fit_preprocessor(frame, [label], READINGS | {label: {"kind": "text"}}, 0)
     classes = sorted(frame[label].unique())
     fitted = []
-    for code, name in enumerate(classes):
+    for code, name in [*enumerate(classes)][len(classes) == 2 :]:  # of two classes the second's tells both
         of_class = HistGradientBoostingClassifier(max_iter=max_iter, categorical_features="from_dtype", random_state=0)
         fitted.append(of_class.fit(features, frame[label] == name))
         fitted[-1].class_code_ = code
@@ -320,6 +320,18 @@ def test_models_of_few_kinds_of_columns_are_joined_too(tmp_path, monkeypatch, co
     rows = json.loads(frame[columns].iloc[:20].to_json(orient="records"))
     expected = model_folder.load_model(folder).predict_proba(frame[columns].iloc[:20])
     assert np.array_equal(answered(served, rows)[0], expected)
+
+
+def test_one_model_of_two_classes_is_joined_too(tmp_path):
+    frame = table()
+    frame["species"] = frame["species"].replace("oak", "low")
+    folder = write_model(tmp_path, frame)
+    plain = model_folder.load_model(folder)
+    served = Predictor(model_folder.load_model(folder), model_folder.read_facts(folder))
+    assert (len(plain[-1].estimators_), len(served.joined.estimators)) == (1, 1)
+    rows = frame[NAMES].iloc[:20]
+    given, _ = answered(served, json.loads(rows.to_json(orient="records", date_format="iso")))
+    assert np.array_equal(given, plain.predict_proba(rows))
 
 
 def test_trees_that_are_not_as_expected_are_asked_one_by_one(folder, plain, monkeypatch, capsys):
