@@ -149,7 +149,7 @@ def main(named: list[str]) -> None:
         print(f"| exponent of {re.split('[=@]', name)[0]} | {' | '.join(cells)} |", flush=True)
 
 
-def run(shape: Shape, size: int, max_iter: str = "100") -> Cost:
+def run(shape: Shape, size: int, max_iter: str = "") -> Cost:
     """Make a table and let the plain script and the engine train on it, each once and in processes of its own.
 
     Tells on standard error what each step of the engine took at most.
@@ -160,11 +160,13 @@ def run(shape: Shape, size: int, max_iter: str = "100") -> Cost:
         shape.make(size, file)
         for folder in (plain, engine):
             folder.mkdir()
-        given = {"source": str(file), "fingerprint": "", "label": shape.label, "max_iter": int(max_iter)}
+        given: dict[str, object] = {"source": str(file), "fingerprint": "", "label": shape.label}
+        given |= {"max_iter": int(max_iter)} if max_iter else {}
         parameters = compiler.resolved(compiler.load("training"), given)
         (plain / PARAMETERS).write_text(json.dumps(parameters), encoding="utf-8")
         asked = ["--identifier", "growth", "--engine", "local", "--no-cache"]
-        asked += ["--data", str(file), "--label", shape.label, "--set", f"max_iter={max_iter}"]
+        asked += ["--data", str(file), "--label", shape.label]
+        asked += ["--set", f"max_iter={max_iter}"] if max_iter else []
         of_engine = measure([sys.executable, "run.py", *asked], engine, work / "printed.log")
         record = json.loads((engine / "growth" / "latest" / "run.json").read_text("utf-8"))
         seconds: dict[str, float] = {}

@@ -203,7 +203,7 @@ def test_contestants_alternate_and_the_tables_are_well_formed(tmp_path, monkeypa
         latest.mkdir(parents=True, exist_ok=True)
         (latest / "run.json").write_text(json.dumps(record))
         if folder.name == "plain":
-            assert json.loads((folder / PARAMETERS).read_text())["max_iter"] == 100
+            assert json.loads((folder / PARAMETERS).read_text())["max_iter"] == 120
             (folder / METRICS).write_text(json.dumps(record["metrics"]))
         seconds = 10.0 * len(measured)
         return measuring.Measured(seconds, 2_000_000 if folder.name == "plain" else 3_000_000, 12_345_678, others)

@@ -60,7 +60,7 @@ def test_failed_task_fails_again_until_what_it_reads_is_mended(failed, tmp_path,
 
     (tmp_path / "rows.csv").write_text("size,kind\n1,a\n2,b\n3,a\n4,b\n5,b\n")
     assert verbs.main(["replay", "x", "latest/prepare-data"]) == 0
-    assert "[0, 1]" in capsys.readouterr().out
+    assert "Output           [1]" in capsys.readouterr().out
 
 
 def test_debugger_stops_at_the_line_of_the_step(failed, monkeypatch, capsys):

@@ -46,7 +46,7 @@ def test_record_has_the_places_that_the_engine_reads_from_and_leaves_nothing(req
     parameters, told = request.placed(LocalEngine(request.settings))
     record = request.record(parameters)
     assert record.parameters["source"] == str(tmp_path / "rows.csv")
-    assert record.parameters["max_iter"] == 100  # a default, which is not handed to the engine
+    assert record.parameters["max_iter"] == 120  # a default, which is not handed to the engine
     assert "max_iter" not in parameters
     assert told == ""
     assert not record.folder.exists()

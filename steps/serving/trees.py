@@ -1,6 +1,6 @@
 """Predicts a few rows quickly: scikit-learn's own code walks through all trees of all classes in one call.
 
-A single row spends its time not in the trees but in the calls, one for each of 700 trees, and in the encoding of its
+A single row spends its time not in the trees but in the calls, one for each tree, and in the encoding of its
 categories, once for each class. Here the rows are encoded once, and the trees become one: in front of them stand nodes
 that split by the number of the tree, which is one more column. The values of the leaves are added in the order in which
 scikit-learn adds them, so that the probabilities are the same to the last bit.
