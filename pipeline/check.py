@@ -185,11 +185,16 @@ def of_memory(spec: dict[str, Any], parameters: dict[str, Any], described: Descr
 
     Args:
         spec: The compiled spec, with its machines.
-        parameters: Values of the pipeline's parameters; a preset may add a forest, which is not counted.
+        parameters: Values of the pipeline's parameters; a preset may add a forest, which is not counted, nor is that
+            of a quantity, of up to 20 million values.
         described: What was seen of the data.
         is_here: Whether the tasks run on this machine.
     """
-    without = ", its forest not counted" if parameters.get("preset", "fast") != "fast" else ""
+    without = ""
+    if described.schema and described.schema.task == "regression":
+        without = f", its forest of up to {memory.FOREST_OF_A_QUANTITY / 1e9:.1f} GB not counted"
+    elif parameters.get("preset", "fast") != "fast":
+        without = ", its forest not counted"
     return make("memory", lambda: _memory(spec, described, is_here, without))
 
 

@@ -21,6 +21,8 @@ BYTES_PER_VALUE = {  # of 2,905,060 rows of 13 columns, 2026-11-26
     "evaluate-model": 9,
     "promote-model": 23,
 }
+# beside the rest of train-model, of 20 million values, the most that steps.regression gives a forest, 2026-11-26
+FOREST_OF_A_QUANTITY = 900_000_000
 TEXT = 30  # numbers of a column of text
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")  # text, which is about this many times as long unpacked
 UNPACKED = 4

@@ -451,6 +451,21 @@ def test_memory_that_the_machines_of_a_profile_lack_is_a_warning(rows, tmp_path,
     check.require([made])  # it is an estimate, and refuses nothing
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"label": "Cover_Type"}, r"GB, and"),
+        ({"label": "Cover_Type", "preset": "balanced"}, r"GB, its forest not counted, and"),
+        ({"label": "Elevation"}, r"GB, its forest of up to 0\.9 GB not counted, and"),
+    ],
+)
+def test_forest_that_the_estimate_leaves_out_is_told(rows, tmp_path, source, settings, told):
+    compiler.compile_pipeline(compiler.load("training"), tmp_path / "spec.yaml", Target())
+    described = check.describe(source, settings)
+    made = check.of_memory(graph.load(tmp_path / "spec.yaml"), settings, described, is_here=True)
+    assert re.match(rf"a run takes about \d\.\d {told} this machine has", made.detail)
+
+
 def test_run_here_that_takes_more_memory_than_there_is_is_warned_of_before(local_run, rows, tmp_path, monkeypatch):
     rows.to_csv(tmp_path / "rows.csv", index=False)
     monkeypatch.setattr(memory, "of_machine", lambda: 400_000_000)
