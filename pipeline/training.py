@@ -57,7 +57,7 @@ def training(
     licence: str,
     label: str = "Cover_Type",
 ) -> None:
-    """Train one classifier per class against the rest and combine them into one model of all classes.
+    """Train one classifier per class against the rest, of two classes one, and combine them into one model of all.
 
     Args:
         schema_from: An earlier run of the identifier, to whose schema the table is held; empty for none.
