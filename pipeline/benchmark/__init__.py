@@ -5,3 +5,4 @@ This file imports nothing, so that the plain script starts with no more than a s
 
 PARAMETERS = "parameters.json"  # values of the pipeline's parameters, in the plain script's folder
 METRICS = "metrics.json"  # its figures, in the same folder
+TEST_SIZE = 0.2  # share of the rows, as the pipeline holds back

@@ -1,4 +1,4 @@
-"""The presets and the search beside the workshop's XGBoost: python -m pipeline.benchmark.presets rows.csv kind"""
+"""The presets and the search beside the workshop's XGBoost: python -m pipeline.benchmark.presets rows.csv:kind"""
 
 import argparse
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import RequestError, console
-from pipeline.benchmark import METRICS
+from pipeline.benchmark import METRICS, TEST_SIZE
 from pipeline.benchmark.command import machine
 from pipeline.benchmark.measuring import ContestantFailed, Measured, measure
-from pipeline.benchmark.rows import read_table
+from pipeline.benchmark.rivals import TABLES, table_of
 from pipeline.benchmark.tables import QUIET, table
-from pipeline.benchmark.workshop import N_TREES, TEST_SIZE
+from pipeline.benchmark.workshop import N_TREES
 
 SEARCH, XGBOOST = "search", "XGBoost"
 CONTESTANTS = ("fast", "balanced", "best", SEARCH, XGBOOST)
@@ -31,14 +31,21 @@ def main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
     found: dict[str, list[tuple[str, Measured]]] = {name: [] for name in given.contestants}
     try:
-        _check(given)
-        for seed in given.seeds:
-            for name, of_seeds in found.items():
-                with TemporaryDirectory(prefix="presets-") as folder:
-                    of_seeds.append(_measured(name, given, seed, Path(folder)))
-                figures, taken = of_seeds[-1]
-                shown = f"{figures} {taken.seconds:8.1f} s, others {taken.others:.2f} cores"
-                console.show(f"seed {seed:<4} {name:<10} {shown}")
+        if not given.minutes > 0:
+            raise RequestError(f"--minutes {given.minutes}: expected a number above 0.")
+        frame, label = table_of(given.table)
+        with TemporaryDirectory(prefix="presets-") as folder:
+            file = Path(folder, "table.csv")
+            frame.to_csv(file, index=False)
+            for seed in given.seeds:
+                for name, of_seeds in found.items():
+                    with TemporaryDirectory(dir=folder) as work:
+                        command = _command(name, file, label, seed, given.minutes, Path(work))
+                        taken = measure(command, Path(work), Path(folder, "printed.log"))
+                        figures = _figures(name, Path(work))
+                    of_seeds.append((figures, taken))
+                    shown = f"{figures} {taken.seconds:8.1f} s, others {taken.others:.2f} cores"
+                    console.show(f"seed {seed:<4} {name:<10} {shown}")
     except (RequestError, ContestantFailed) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, RequestError) else 1
@@ -59,41 +66,29 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pipeline.benchmark.presets", description=__doc__)
-    parser.add_argument("file", type=Path, help="CSV, gzipped CSV or Parquet file")
-    parser.add_argument("label", help="its column with the classes")
+    parser.add_argument("table", help=TABLES)
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=["fast", "balanced", XGBOOST])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="each gives a split of its own")
     parser.add_argument("--minutes", type=float, default=3.0, help="of the search")
     return parser
 
 
-def _check(given: argparse.Namespace) -> None:
-    if not given.file.is_file():
-        raise RequestError(f"{given.file}: expected a file on this machine; there is none.")
-    if given.label not in (columns := read_table(given.file).columns):
-        raise RequestError(f"{given.label}: expected a column of the table as label, which has {', '.join(columns)}.")
-    if not given.minutes > 0:
-        raise RequestError(f"--minutes {given.minutes}: expected a number above 0.")
+def _command(name: str, file: Path, label: str, seed: int, minutes: float, work: Path) -> list[str]:
+    if name == XGBOOST:
+        return [sys.executable, "-m", "pipeline.benchmark.workshop", str(file), label, str(seed), str(work)]
+    sets = [f"seed={seed}", f"test_size={TEST_SIZE}", f"minutes={minutes}" if name == SEARCH else f"preset={name}"]
+    options = ["--pipeline", "search"] if name == SEARCH else []
+    options += ["--identifier", IDENTIFIER, "--engine", "local", "--no-cache", "--data", str(file), "--label", label]
+    return [sys.executable, "run.py", *options, *(part for setting in sets for part in ("--set", setting))]
 
 
-def _measured(name: str, given: argparse.Namespace, seed: int, folder: Path) -> tuple[str, Measured]:
-    """Run a contestant; return its accuracy and macro-F1 on the test rows, and what it took."""
-    file = given.file.resolve()
+def _figures(name: str, work: Path) -> str:
+    """Return accuracy and macro-F1 on the test rows of what a contestant has left in its folder."""
     if name == XGBOOST:
-        command = ["-m", "pipeline.benchmark.workshop", str(file), given.label, str(seed), str(folder)]
+        figures = json.loads((work / METRICS).read_text("utf-8"))
     else:
-        sets = [f"seed={seed}", f"test_size={TEST_SIZE}"]
-        sets += [f"minutes={given.minutes}" if name == SEARCH else f"preset={name}"]
-        command = ["run.py", "--identifier", IDENTIFIER, "--engine", "local", "--no-cache"]
-        command += ["--data", str(file), "--label", given.label, *(["--pipeline", "search"] if name == SEARCH else [])]
-        command += [part for setting in sets for part in ("--set", setting)]
-    with TemporaryDirectory(prefix="printed-") as printed:
-        taken = measure([sys.executable, *command], folder, Path(printed, "printed.log"))
-    if name == XGBOOST:
-        figures = json.loads((folder / METRICS).read_text("utf-8"))
-    else:
-        figures = json.loads((folder / IDENTIFIER / "latest" / "run.json").read_text("utf-8"))["metrics"]
-    return f"{figures['accuracy']:.4f} / {figures['macro_f1']:.4f}", taken
+        figures = json.loads((work / IDENTIFIER / "latest" / "run.json").read_text("utf-8"))["metrics"]
+    return f"{figures['accuracy']:.4f} / {figures['macro_f1']:.4f}"
 
 
 def _table(found: dict[str, list[tuple[str, Measured]]], seeds: list[int]) -> list[str]:

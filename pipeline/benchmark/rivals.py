@@ -18,6 +18,7 @@ from sklearn import datasets
 from sklearn.metrics import accuracy_score, f1_score
 
 from pipeline import RequestError, console
+from pipeline.benchmark import TEST_SIZE
 from pipeline.benchmark.command import MB, machine
 from pipeline.benchmark.measuring import ContestantFailed, measure
 from pipeline.benchmark.rows import read_table
@@ -25,7 +26,7 @@ from pipeline.benchmark.tables import QUIET, table
 from steps.splitting import share_of_each_class
 
 BUNDLED = ("breast_cancer", "digits", "iris", "wine")  # scikit-learn's
-TEST_SIZE = 0.2
+TABLES = f"FILE:LABEL, or one of {', '.join(BUNDLED)}"  # what is asked for
 DEFAULT, SEARCH, AUTOGLUON = "default", "search", "AutoGluon"
 CONTESTANTS = (DEFAULT, SEARCH, AUTOGLUON)
 PRESET = "medium_quality"  # AutoGluon's
@@ -89,7 +90,7 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pipeline.benchmark.rivals", description=__doc__)
-    parser.add_argument("tables", nargs="+", help=f"of each table FILE:LABEL, or one of {', '.join(BUNDLED)}")
+    parser.add_argument("tables", nargs="+", help=f"of each table {TABLES}")
     parser.add_argument("--python", required=True, help="interpreter of an environment that has autogluon.tabular")
     parser.add_argument("--minutes", type=float, default=1.0, help="of the search, and of AutoGluon")
     parser.add_argument("--seed", type=int, default=0, help="of the split, and of all that is drawn")

@@ -10,11 +10,11 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import LabelEncoder
 from xgboost import XGBClassifier
 
-from pipeline.benchmark import METRICS
+from pipeline.benchmark import METRICS, TEST_SIZE
 from pipeline.benchmark.rows import read_table
 from steps.splitting import share_of_each_class
 
-N_TREES, TEST_SIZE = 300, 0.2
+N_TREES = 300
 
 
 def main(source: Path, label: str, seed: int, folder: Path) -> None:
