@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import CORES, RequestError, arguments, graph, memory
+from pipeline import CORES, RequestError, arguments, graph, loops, memory
 from pipeline.sources import Source, place_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 MAX_TASKS = 10_000
 MAX_ARTIFACTS = 100  # into and out of one task
 MAX_PARAMETER_BYTES = 131_072
-MAX_CLASSES = MAX_ARTIFACTS - 1
 MODULE_NAMES = {"__name__", "__file__", "__doc__", "__spec__", "__package__", "__loader__", "__builtins__"}
 MAX_BYTES_READ = 200_000_000  # of a table that is read to describe it: some seconds
 
@@ -170,7 +169,7 @@ def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Descrip
         described: What was seen of the data.
     """
     return [
-        make("spec", lambda: _limits(spec)),
+        make("spec", lambda: _limits(spec, parameters, described.schema)),
         make("steps", lambda: _steps(spec)),
         make("packages", lambda: _packages(spec)),
         make("images", lambda: _images(spec)),
@@ -273,33 +272,54 @@ def _star_names(source: str) -> set[str]:
     return names
 
 
-def _limits(spec: dict[str, Any]) -> str:
+def _limits(spec: dict[str, Any], parameters: dict[str, Any], schema: "Schema | None") -> str:
     nodes = graph.nodes(spec)
     if len(nodes) > MAX_TASKS:
         raise Failed(f"{len(nodes):,} tasks are more than the service's {MAX_TASKS:,}. Make fewer, larger steps.")
-    for name, component in spec["components"].items():
-        for definitions in ("inputDefinitions", "outputDefinitions"):
-            if len(component.get(definitions, {}).get("artifacts", {})) > MAX_ARTIFACTS:
-                raise Failed(f"{name} has more than {MAX_ARTIFACTS} artifacts. Put several into one folder.")
-    for task, number in _collected(spec):
-        if number > MAX_CLASSES:
+    for task, number, n_collected in _artifacts(spec, parameters, schema):
+        if number > MAX_ARTIFACTS and n_collected:
             raise Failed(
-                f"{task} collects {number:,} artifacts of a loop; one task takes at most {MAX_CLASSES} of them. "
-                "Loop over fewer, or let each iteration return a parameter."
+                f"{task} has {number:,} artifacts, {n_collected:,} of them collected from loops; the service allows "
+                f"{MAX_ARTIFACTS} of one task. Loop over fewer, or let each iteration return a parameter."
             )
+        if number > MAX_ARTIFACTS:
+            raise Failed(f"{task} has more than {MAX_ARTIFACTS} artifacts. Put several into one folder.")
     return f"{spec['pipelineInfo']['name']} compiles, {len(nodes)} tasks and their loops"
 
 
-def _collected(spec: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """Yield the tasks that collect the artifacts of a loop over a static list, and how many they collect."""
-    for component in (spec["root"], *spec["components"].values()):
-        tasks = component.get("dag", {}).get("tasks", {})
-        for name, task in tasks.items():
-            one_by_one = task.get("artifactIterator", {}).get("items", {}).get("inputArtifact")
-            for key, given in task.get("inputs", {}).get("artifacts", {}).items():
-                if "taskOutputArtifact" in given and key != one_by_one:
-                    output = given["taskOutputArtifact"]
-                    yield name, arguments.n_artifacts(spec, tasks[output["producerTask"]], output["outputArtifactKey"])
+def _artifacts(
+    spec: dict[str, Any], parameters: dict[str, Any], schema: "Schema | None"
+) -> Iterator[tuple[str, int, int]]:
+    """Yield the tasks with how many artifacts they take and put out, and how many of these are collected from loops.
+
+    A loop over what is not known before counts as one iteration, and one over the candidates of a search as all that
+    there may be.
+    """
+    found = loops.found_before(spec, parameters, schema)
+    of_root = arguments.with_defaults(spec["root"], parameters)
+    for component, known in ((spec["root"], of_root), *((component, {}) for component in spec["components"].values())):
+        dag = component.get("dag", {})
+        for name, task in dag.get("tasks", {}).items():
+            taken = [
+                _n_taken(spec, dag, task, key, known, found) for key in task.get("inputs", {}).get("artifacts", {})
+            ]
+            outputs = spec["components"][task["componentRef"]["name"]].get("outputDefinitions", {})
+            n_artifacts = sum(taken) + len(outputs.get("artifacts", {}))
+            yield name, n_artifacts, sum(number for number in taken if number > 1)
+
+
+def _n_taken(
+    spec: dict[str, Any], dag: dict[str, Any], task: dict[str, Any], key: str, known: dict[str, Any], found: loops.Found
+) -> int:
+    """Return how many artifacts a task takes by one of its inputs, as far as that is known before a run."""
+    output = task["inputs"]["artifacts"][key].get("taskOutputArtifact")
+    if not output or key == task.get("artifactIterator", {}).get("items", {}).get("inputArtifact"):
+        return 1
+    producer = dag["tasks"][output["producerTask"]]
+    number = arguments.n_artifacts(spec, producer, output["outputArtifactKey"])
+    if producer.get("parameterIterator", {}).get("items", {}).get("raw"):
+        return number
+    return number * (loops.n_items(spec, dag, producer, known, found) or 1)
 
 
 def _arguments(spec: dict[str, Any], parameters: dict[str, Any], described: Description) -> str:

@@ -13,7 +13,7 @@ from steps.weighted_vote import Numbers, WeightedVote
 ALL_CLASSES = -1  # the code of the model that tells all classes at once
 N_TREES = {"balanced": 50, "best": 300}  # by preset
 # of the features that a split may look at: with a half and 100 trees the vote was no better on fourteen tables' rows
-# that were not trained on, and the forest took three times as long
+# that were not trained on, and the forest took nearly three times as long
 MAX_FEATURES = 0.35
 MOST_LEAVES = 100_000  # of a tree, about; more rows share a leaf
 # of a class's share, that its probability is divided by: on Covertype and thirteen other tables 0.2

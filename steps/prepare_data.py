@@ -72,7 +72,7 @@ def prepare_data(
         fingerprint: Digest of the content of the source, so that a changed file is never taken from a cache; the step
             fails if it reads another. A text of another form, such as "", is not compared.
         task: classification or regression; "" finds out: a label with more than 20 different decimal numbers, or more
-            different whole numbers than there may be classes (99), is a quantity.
+            different whole numbers than there may be classes (97), is a quantity.
         preset: fast, balanced or best; see train-model. With the last two a forest of all classes is trained, too.
         min_class_rows: Least number of rows of a class, from 0 to 1,000,000,000; smaller classes are left out with
             their rows.

@@ -1,5 +1,6 @@
 """AutoGluon in its own Python: python -I autogluon_fit.py TRAIN TEST LABEL SECONDS PRESET FOLDER, or versions"""
 
+import contextlib
 import importlib.metadata
 import json
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from autogluon.tabular import TabularPredictor
 
-LEARNERS = ("lightgbm", "catboost", "xgboost", "xgboost-cpu", "torch", "fastai")
+LEARNERS = ("lightgbm", "catboost", "xgboost", "torch", "fastai")
 
 
 def main(train: str, test: str, label: str, seconds: str, preset: str, folder: str) -> None:
@@ -24,11 +25,11 @@ def main(train: str, test: str, label: str, seconds: str, preset: str, folder: s
 
 
 def version(package: str) -> str:
-    """Return the version of a package, "" where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    """Return the version of a package, or of its build for CPUs; "" where neither is installed."""
+    for name in (package, f"{package}-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return ""
 
 
 if __name__ == "__main__":

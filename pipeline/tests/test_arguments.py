@@ -153,7 +153,7 @@ def test_classes_of_a_table_count_as_they_go_along_in_metadata(artifact):
     spec = spec_of(compiler.load("training"))
     few, many, long = (
         dict(arguments.estimates(spec, {}, {f"{number}{name}": 9_999 for number in range(number_of)}))
-        for number_of, name in ((7, ""), (99, ""), (99, "x" * 500))
+        for number_of, name in ((7, ""), (97, ""), (97, "x" * 500))
     )
     assert few["promote-model"] < many["promote-model"] < arguments.MAX_BYTES < long["promote-model"]
-    assert many["combine-models"] < arguments.MAX_BYTES  # of 99 class models, the most that one task takes
+    assert many["combine-models"] < arguments.MAX_BYTES  # of 97 class models, the most that one task takes

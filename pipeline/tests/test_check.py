@@ -12,10 +12,12 @@ from kfp.dsl import Artifact, Dataset, Input, Output
 
 from pipeline import RequestError, check, compiler, graph, memory
 from pipeline.check import Check, Failed
+from pipeline.fusing.joining import fuse
 from pipeline.sources import Source
 from pipeline.target import Target
 from steps.prepare_data import prepare_data
 from steps.split_data import split_data
+from steps.tables.schema import Schema
 
 AT_HOME = "a module's constant"
 
@@ -64,7 +66,7 @@ def consume(rows: Input[Dataset]):
 
 @dsl.pipeline(name="wrong")
 def wrong(name: str, count: int = 1):
-    with dsl.ParallelFor(list(range(100))) as number:
+    with dsl.ParallelFor(list(range(101))) as number:
         written = write(number=number)
     gather(parts=dsl.Collected(written.outputs["rows"]))
     loose()
@@ -95,13 +97,35 @@ def test_training_pipeline_passes_every_check(spec, source):
     )
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "n_classes", "given", "told"),
+    [
+        ("search", 7, {"candidates": 71}, ""),  # 71, 24 of the second rung, and five besides
+        ("search", 7, {"candidates": 72}, "choose-models has 101 artifacts, 96 of them collected from loops"),
+        ("search", 7, {"candidates": 150}, "choose-candidates has 153 artifacts, 150 of them collected from loops"),
+        ("training", 97, {}, ""),
+        ("training", 97, {"preset": "balanced"}, "combine-models has 101 artifacts, 98 of them collected from loops"),
+        ("fused training", 87, {}, ""),
+        ("fused training", 88, {}, "combine-models-to-promote-model has 101 artifacts, 88 of them collected"),
+    ],
+)
+def test_artifacts_of_loops_over_what_steps_find_are_counted(spec, pipeline, n_classes, given, told):
+    compiled = spec(compiler.load(pipeline.removeprefix("fused ")))
+    compiled = fuse(compiled) if pipeline.startswith("fused") else compiled
+    classes = {f"class {place}": 10 for place in range(n_classes)}
+    described = check.Description(Schema(rows=10 * n_classes, label="Cover_Type", classes=classes))
+    made = check.of_spec(compiled, given, described)[0]
+    assert (made.name, made.state) == ("spec", "failed" if told else "passed")
+    assert told in made.detail
+
+
 def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
     parameters = {"nome": "x", "label": "Elevation", "task": "classification"}
     checks = check.of_spec(spec(wrong), parameters, check.describe(source, parameters))
     assert {made.name: (made.state, made.detail) for made in checks} == {
         "spec": (
             "failed",
-            "gather collects 100 artifacts of a loop; one task takes at most 99 of them. "
+            "gather has 101 artifacts, 101 of them collected from loops; the service allows 100 of one task. "
             "Loop over fewer, or let each iteration return a parameter.",
         ),
         "steps": (
@@ -112,11 +136,11 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
         "packages": ("failed", "loose installs pandas in any version. Pin it: packages_to_install=pinned('pandas')."),
         "images": ("failed", "untagged has the image 'python', without a tag. Name one as base_image."),
         "parameters": ("failed", "unknown: label, nome, task; without a value: name."),
-        "arguments": ("passed", "the largest --executor_input has about 100,002 of 131,071 bytes, of gather"),
+        "arguments": ("passed", "the largest --executor_input has about 101,002 of 131,071 bytes, of gather"),
         "table": ("failed", checks[-1].detail),
     }
-    assert re.match(r"The label 'Elevation' has \d+ different values; at most 99 classes can be tr", checks[-1].detail)
-    with pytest.raises(RequestError, match=r"spec: gather collects .*\nsteps: homesick names") as told:
+    assert re.match(r"The label 'Elevation' has \d+ different values; at most 97 classes can be tr", checks[-1].detail)
+    with pytest.raises(RequestError, match=r"spec: gather has 101 artifacts.*\nsteps: homesick names") as told:
         check.require(checks)
     assert str(told.value).count("\n") <= 4
 

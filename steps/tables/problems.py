@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from steps.tables.types import plain_column
 
-MAX_CLASSES = 99  # a task of the service takes at most 100 artifacts: a model of each class, and the preprocessor
+MAX_CLASSES = 97  # a task of the service has at most 100 artifacts: combine-models a model a class, and three more
 MAX_DECIMAL_LABELS = 20  # more different decimal numbers are a quantity
 MIN_QUANTITY_ROWS = 10  # fewer cannot be split and learned from
 TASKS = ("", "classification", "regression")

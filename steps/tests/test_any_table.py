@@ -479,7 +479,7 @@ CASES = [
     Case(
         "100 classes",
         labels(*(f"class {place}" for place in range(100))),
-        "The label 'kind' has 100 different values; at most 99 classes can be trained, "
+        "The label 'kind' has 100 different values; at most 97 classes can be trained, "
         "because a task of the service takes at most 100 artifacts. Name a column of classes with --label",
     ),
     Case(
