@@ -167,11 +167,8 @@ def test_forest_has_half_of_the_vote(combine, rows, balance_classes):
     model = load(combine(rows, "Cover_Type", preset="balanced", balance_classes=balance_classes))
     boosting, forest = model[-1].members
     features = model[:-1].transform(X)
-    assert (len(forest[-1].estimators_), forest[-1].n_jobs, forest[-1].class_weight is not None) == (
-        100,
-        1,
-        balance_classes,
-    )
+    trees = forest[-1]
+    assert (len(trees.estimators_), trees.n_jobs, trees.class_weight is not None) == (50, 1, balance_classes)
     voted = boosting.predict_proba(features) + forest.predict_proba(features)
     voted /= y.value_counts(normalize=True).sort_index().to_numpy() ** (0 if balance_classes else EXPONENT)
     np.testing.assert_allclose(model.predict_proba(X), voted / voted.sum(axis=1, keepdims=True))
