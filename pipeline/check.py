@@ -160,16 +160,19 @@ def _split_problem(table: "Table", described: "Described", parameters: dict[str,
     return ""
 
 
-def of_spec(spec: dict[str, Any], parameters: dict[str, Any], described: Description) -> list[Check]:
+def of_spec(
+    spec: dict[str, Any], parameters: dict[str, Any], described: Description, *, is_here: bool = False
+) -> list[Check]:
     """Make the checks of a compiled spec and its parameters, which need no network.
 
     Args:
         spec: The compiled spec.
         parameters: Values of the pipeline's parameters, those without a default among them.
         described: What was seen of the data.
+        is_here: Whether the tasks run on this machine, where a task may have more artifacts than on the service.
     """
     return [
-        make("spec", lambda: _limits(spec, parameters, described.schema)),
+        make("spec", lambda: _limits(spec, parameters, described.schema, Warned if is_here else Failed)),
         make("steps", lambda: _steps(spec)),
         make("packages", lambda: _packages(spec)),
         make("images", lambda: _images(spec)),
@@ -272,18 +275,20 @@ def _star_names(source: str) -> set[str]:
     return names
 
 
-def _limits(spec: dict[str, Any], parameters: dict[str, Any], schema: "Schema | None") -> str:
+def _limits(
+    spec: dict[str, Any], parameters: dict[str, Any], schema: "Schema | None", too_many: type[Warned | Failed]
+) -> str:
     nodes = graph.nodes(spec)
     if len(nodes) > MAX_TASKS:
         raise Failed(f"{len(nodes):,} tasks are more than the service's {MAX_TASKS:,}. Make fewer, larger steps.")
     for task, number, n_collected in _artifacts(spec, parameters, schema):
         if number > MAX_ARTIFACTS and n_collected:
-            raise Failed(
+            raise too_many(
                 f"{task} has {number:,} artifacts, {n_collected:,} of them collected from loops; the service allows "
                 f"{MAX_ARTIFACTS} of one task. Loop over fewer, or let each iteration return a parameter."
             )
         if number > MAX_ARTIFACTS:
-            raise Failed(f"{task} has more than {MAX_ARTIFACTS} artifacts. Put several into one folder.")
+            raise too_many(f"{task} has more than {MAX_ARTIFACTS} artifacts. Put several into one folder.")
     return f"{spec['pipelineInfo']['name']} compiles, {len(nodes)} tasks and their loops"
 
 

@@ -126,15 +126,15 @@ def _checks(request: Request, engine: Engine, spec: dict[str, Any]) -> tuple[Des
     else:
         described = checking.describe(request.source, of_table)
     environment = [Check("environment", "passed", request.settings.told_environment())] if request.settings.env else []
-    checks = [*environment, *checking.of_spec(spec, request.parameters, described)]
+    is_here = request.settings.chosen_engine()[0] == "local"
+    checks = [*environment, *checking.of_spec(spec, request.parameters, described, is_here=is_here)]
     place, schema = draft.parameters.get("champion"), described.schema
     if place and schema and not storage.is_object(place):
         checks.append(checking.make("champion", lambda: _champion(place, schema)))
     if not request.found_model and compiler.takes_table(request.definition):
-        is_here = request.settings.chosen_engine()[0] == "local"
         checks.append(checking.of_memory(spec, draft.parameters, described, is_here=is_here))
     checks += engine.checks(spec, draft, request.source, described)
-    if request.settings.chosen_engine()[0] != "local":
+    if not is_here:
         from pipeline import wheelhouse
 
         checks += wheelhouse.checks(request.settings, spec)

@@ -117,6 +117,8 @@ def test_artifacts_of_loops_over_what_steps_find_are_counted(spec, pipeline, n_c
     made = check.of_spec(compiled, given, described)[0]
     assert (made.name, made.state) == ("spec", "failed" if told else "passed")
     assert told in made.detail
+    here = check.of_spec(compiled, given, described, is_here=True)[0]
+    assert here == (dataclasses.replace(made, state="warning") if told else made)
 
 
 def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
