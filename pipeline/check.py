@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # https://cloud.google.com/vertex-ai/quotas#pipelines
 MAX_TASKS = 10_000
 MAX_ARTIFACTS = 100  # into and out of one task
+MAX_COLLECTED = MAX_ARTIFACTS - 1
 MAX_PARAMETER_BYTES = 131_072
 MODULE_NAMES = {"__name__", "__file__", "__doc__", "__spec__", "__package__", "__loader__", "__builtins__"}
 MAX_BYTES_READ = 200_000_000  # of a table that is read to describe it: some seconds
@@ -282,10 +283,11 @@ def _limits(
     if len(nodes) > MAX_TASKS:
         raise Failed(f"{len(nodes):,} tasks are more than the service's {MAX_TASKS:,}. Make fewer, larger steps.")
     for task, number, n_collected in _artifacts(spec, parameters, schema):
-        if number > MAX_ARTIFACTS and n_collected:
+        if n_collected > MAX_COLLECTED or (n_collected and number > MAX_ARTIFACTS):
             raise too_many(
                 f"{task} has {number:,} artifacts, {n_collected:,} of them collected from loops; the service allows "
-                f"{MAX_ARTIFACTS} of one task. Loop over fewer, or let each iteration return a parameter."
+                f"a task {MAX_ARTIFACTS}, {MAX_COLLECTED} of loops. Loop over fewer, or let each iteration return a "
+                "parameter."
             )
         if number > MAX_ARTIFACTS:
             raise too_many(f"{task} has more than {MAX_ARTIFACTS} artifacts. Put several into one folder.")

@@ -7,15 +7,16 @@ import statistics
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import RequestError, console
-from pipeline.benchmark import METRICS, TEST_SIZE
+from pipeline.benchmark import METRICS
 from pipeline.benchmark.command import machine
 from pipeline.benchmark.measuring import ContestantFailed, Measured, measure
-from pipeline.benchmark.rivals import TABLES, table_of
-from pipeline.benchmark.tables import QUIET, table
+from pipeline.benchmark.rivals import TABLES, run_py, table_of
+from pipeline.benchmark.tables import table, tell_if_disturbed
 from pipeline.benchmark.workshop import N_TREES
 
 SEARCH, XGBOOST = "search", "XGBoost"
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> int:
     For each seed all contestants run one after another, so that they meet the same machine.
     """
     given = _parser().parse_args(arguments)
+    seeds = [*dict.fromkeys(given.seeds)]
     found: dict[str, list[tuple[str, Measured]]] = {name: [] for name in given.contestants}
     try:
         if not given.minutes > 0:
@@ -37,15 +39,13 @@ def main(arguments: list[str]) -> int:
         with TemporaryDirectory(prefix="presets-") as folder:
             file = Path(folder, "table.csv")
             frame.to_csv(file, index=False)
-            for seed in given.seeds:
-                for name, of_seeds in found.items():
-                    with TemporaryDirectory(dir=folder) as work:
-                        command = _command(name, file, label, seed, given.minutes, Path(work))
-                        taken = measure(command, Path(work), Path(folder, "printed.log"))
-                        figures = _figures(name, Path(work))
-                    of_seeds.append((figures, taken))
-                    shown = f"{figures} {taken.seconds:8.1f} s, others {taken.others:.2f} cores"
-                    console.show(f"seed {seed:<4} {name:<10} {shown}")
+            for seed, name in product(seeds, found):
+                work = Path(folder, f"{name}-{seed}")
+                work.mkdir()
+                taken = measure(_command(name, file, label, seed, given.minutes, work), work, file.with_suffix(".log"))
+                found[name].append((_figures(name, work), taken))
+                shown = f"{found[name][-1][0]} {taken.seconds:8.1f} s, others {taken.others:.2f} cores"
+                console.show(f"seed {seed:<4} {name:<10} {shown}")
     except (RequestError, ContestantFailed) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, RequestError) else 1
@@ -57,10 +57,9 @@ def main(arguments: list[str]) -> int:
         "Command": f"`python -m pipeline.benchmark.presets {shlex.join(arguments)}`",
     }
     print(*(f"- {name}: {fact}" for name, fact in facts.items()), "", sep="\n")
-    print(*_table(found, given.seeds), sep="\n")
+    print(*_table(found, seeds), sep="\n")
     others = max(taken.others for of_seeds in found.values() for _, taken in of_seeds)
-    if others > QUIET:
-        print(f"\n- The machine was not quiet: others kept up to {others:.1f} cores busy. Measure on a quiet one.")
+    tell_if_disturbed(others)
     return 0
 
 
@@ -76,10 +75,9 @@ def _parser() -> argparse.ArgumentParser:
 def _command(name: str, file: Path, label: str, seed: int, minutes: float, work: Path) -> list[str]:
     if name == XGBOOST:
         return [sys.executable, "-m", "pipeline.benchmark.workshop", str(file), label, str(seed), str(work)]
-    sets = [f"seed={seed}", f"test_size={TEST_SIZE}", f"minutes={minutes}" if name == SEARCH else f"preset={name}"]
-    options = ["--pipeline", "search"] if name == SEARCH else []
-    options += ["--identifier", IDENTIFIER, "--engine", "local", "--no-cache", "--data", str(file), "--label", label]
-    return [sys.executable, "run.py", *options, *(part for setting in sets for part in ("--set", setting))]
+    if name == SEARCH:
+        return run_py(IDENTIFIER, file, label, "search", seed=seed, minutes=minutes)
+    return run_py(IDENTIFIER, file, label, seed=seed, preset=name)
 
 
 def _figures(name: str, work: Path) -> str:

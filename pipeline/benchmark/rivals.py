@@ -22,7 +22,7 @@ from pipeline.benchmark import TEST_SIZE
 from pipeline.benchmark.command import MB, machine
 from pipeline.benchmark.measuring import ContestantFailed, measure
 from pipeline.benchmark.rows import read_table
-from pipeline.benchmark.tables import QUIET, table
+from pipeline.benchmark.tables import table, tell_if_disturbed
 from steps.splitting import share_of_each_class
 
 BUNDLED = ("breast_cancer", "digits", "iris", "wine")  # scikit-learn's
@@ -83,8 +83,7 @@ def main(arguments: list[str]) -> int:
         return 2 if isinstance(error, RequestError) else 1
     print("", *ranks(found), sep="\n")
     others = max(of_one.others for of_table in found for of_one in of_table.values())
-    if others > QUIET:
-        print(f"\n- The machine was not quiet: others kept up to {others:.1f} cores busy. Measure on a quiet one.")
+    tell_if_disturbed(others)
     return 0
 
 
@@ -192,12 +191,17 @@ def command(contestant: str, told: Told, work: Path, python: str) -> list[str]:
     if contestant == AUTOGLUON:
         asked = [told.train, told.test, told.label, 60 * told.minutes, PRESET, work]
         return [python, "-I", str(FITTING), *map(str, asked)]
-    sets = [f"seed={told.seed}", f"test_size={TEST_SIZE}"]
-    sets += [f"minutes={told.minutes}"] if contestant == SEARCH else []
-    options = ["--pipeline", "search"] if contestant == SEARCH else []
-    options += ["--identifier", IDENTIFIER, "--engine", "local", "--no-cache"]
-    options += ["--data", str(told.table), "--label", told.label]
-    return [sys.executable, "run.py", *options, *(part for setting in sets for part in ("--set", setting))]
+    if contestant == SEARCH:
+        return run_py(IDENTIFIER, told.table, told.label, "search", seed=told.seed, minutes=told.minutes)
+    return run_py(IDENTIFIER, told.table, told.label, seed=told.seed)
+
+
+def run_py(identifier: str, file: Path, label: str, pipeline: str = "training", **values: object) -> list[str]:
+    """Return the command of a run here that trains anew, with the test rows of the benchmark and some parameters."""
+    asked = ["--identifier", identifier, "--pipeline", pipeline, "--engine", "local", "--no-cache"]
+    asked += ["--data", str(file), "--label", label]
+    given = {"test_size": TEST_SIZE} | values
+    return [sys.executable, "run.py", *asked, *(f"--set={name}={value}" for name, value in given.items())]
 
 
 def _of_pipeline(work: Path, told: Told) -> tuple[list[str], int]:

@@ -86,3 +86,9 @@ def table(heads: list[str], rows: Iterable[list[str]]) -> list[str]:
     """Return the lines of a table in Markdown."""
     rule = ["---", *["---:"] * (len(heads) - 1)]
     return [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)]
+
+
+def tell_if_disturbed(others: float) -> None:
+    """Print as Markdown that the machine was not quiet, where others kept more cores busy than they may."""
+    if others > QUIET:
+        print(f"\n- The machine was not quiet: others kept up to {others:.1f} cores busy. Measure on a quiet one.")

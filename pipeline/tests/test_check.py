@@ -66,7 +66,7 @@ def consume(rows: Input[Dataset]):
 
 @dsl.pipeline(name="wrong")
 def wrong(name: str, count: int = 1):
-    with dsl.ParallelFor(list(range(101))) as number:
+    with dsl.ParallelFor(list(range(100))) as number:
         written = write(number=number)
     gather(parts=dsl.Collected(written.outputs["rows"]))
     loose()
@@ -127,7 +127,7 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
     assert {made.name: (made.state, made.detail) for made in checks} == {
         "spec": (
             "failed",
-            "gather has 101 artifacts, 101 of them collected from loops; the service allows 100 of one task. "
+            "gather has 100 artifacts, 100 of them collected from loops; the service allows a task 100, 99 of loops. "
             "Loop over fewer, or let each iteration return a parameter.",
         ),
         "steps": (
@@ -138,11 +138,11 @@ def test_each_fault_of_a_spec_is_told_with_what_mends_it(spec, source):
         "packages": ("failed", "loose installs pandas in any version. Pin it: packages_to_install=pinned('pandas')."),
         "images": ("failed", "untagged has the image 'python', without a tag. Name one as base_image."),
         "parameters": ("failed", "unknown: label, nome, task; without a value: name."),
-        "arguments": ("passed", "the largest --executor_input has about 101,002 of 131,071 bytes, of gather"),
+        "arguments": ("passed", "the largest --executor_input has about 100,002 of 131,071 bytes, of gather"),
         "table": ("failed", checks[-1].detail),
     }
     assert re.match(r"The label 'Elevation' has \d+ different values; at most 97 classes can be tr", checks[-1].detail)
-    with pytest.raises(RequestError, match=r"spec: gather has 101 artifacts.*\nsteps: homesick names") as told:
+    with pytest.raises(RequestError, match=r"spec: gather has 100 artifacts.*\nsteps: homesick names") as told:
         check.require(checks)
     assert str(told.value).count("\n") <= 4
 
@@ -185,7 +185,7 @@ def sub(count: int = 2) -> int:
 
 @dsl.pipeline(name="nested-collected")
 def nested_collected():
-    with dsl.ParallelFor(list(range(10))), dsl.ParallelFor(list(range(11))) as inner:
+    with dsl.ParallelFor(list(range(10))), dsl.ParallelFor(list(range(10))) as inner:
         made = write(number=inner)
     gather(parts=dsl.Collected(made.outputs["rows"]))
 
@@ -251,7 +251,7 @@ def test_right_pipeline_of_any_kind_passes(spec, pipeline):
 def test_artifacts_are_counted_over_nested_loops_and_in_sub_pipelines(spec, pipeline):
     first = check.of_spec(spec(pipeline), {}, check.Description(reason="no table"))[0]
     assert first.state == "failed"
-    assert first.detail.startswith("gather has 110 artifacts, 110 of them collected from loops;")
+    assert first.detail.startswith("gather has 100 artifacts, 100 of them collected from loops;")
 
 
 def test_tasks_of_any_kind_are_named(spec):
